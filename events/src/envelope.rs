@@ -1,0 +1,177 @@
+//! CloudEvents 1.0, structured JSON: the one envelope of every message, and the batch format that
+//! carries several in one AMQP message.
+//!
+//! An [`Event`] is decoded whole, data included, before anyone acts on it. What cannot be decoded
+//! is a [`DecodeError`] that names the attribute or field at fault.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::{EventId, Message, MessageType, SagaId, Timestamp};
+
+/// The content type of one event.
+pub const EVENT_CONTENT_TYPE: &str = "application/cloudevents+json";
+/// The content type of a JSON array of events.
+pub const BATCH_CONTENT_TYPE: &str = "application/cloudevents-batch+json";
+
+const SPEC_VERSION: &str = "1.0";
+const DATA_CONTENT_TYPE: &str = "application/json";
+
+/// One message of one saga, with what its readers need to act on it and to follow it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Derived from the saga and the message type, so that the same message has the same id
+    /// however often it is published.
+    pub id: EventId,
+    /// The service that published it.
+    pub source: Cow<'static, str>,
+    /// When its publisher decided it.
+    pub time: Timestamp,
+    pub saga_id: SagaId,
+    /// The message that led to this one; none for the message that starts a saga.
+    pub causation_id: Option<EventId>,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+    /// The gateway instance that waits for the end of the saga: one word of a routing key.
+    pub reply_to: Option<String>,
+    /// A start step seen after this is refused.
+    pub deadline: Option<Timestamp>,
+    pub message: Message,
+}
+
+/// Why bytes are no event of ours. Final: the same bytes fail the same way again.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error("the envelope is no CloudEvent")]
+    Envelope(#[source] serde_json::Error),
+    #[error("the CloudEvents version is {found:?}, and this build reads \"1.0\"")]
+    SpecVersion { found: String },
+    #[error("the message type {found:?} is unknown")]
+    UnknownType { found: String },
+    #[error("the message version {found:?} is not supported, this build reads {supported:?}")]
+    UnsupportedVersion {
+        found: String,
+        supported: &'static str,
+    },
+    #[error("the data of {message_type} is wrong at field `{field}`")]
+    Data {
+        message_type: MessageType,
+        field: String,
+        #[source]
+        problem: serde_json::Error,
+    },
+}
+
+/// What a reply takes over from the message that caused it.
+#[derive(Clone, Debug)]
+pub struct Cause<'a> {
+    pub by: &'a Event,
+    pub source: &'static str,
+    /// When the reply was decided.
+    pub time: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire<'a, D> {
+    #[serde(borrow)]
+    specversion: Cow<'a, str>,
+    id: EventId,
+    #[serde(borrow)]
+    source: Cow<'a, str>,
+    #[serde(borrow, rename = "type")]
+    wire_type: Cow<'a, str>,
+    time: Timestamp,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    datacontenttype: Option<Cow<'a, str>>,
+    sagaid: SagaId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    causationid: Option<EventId>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    traceparent: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    replyto: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deadline: Option<Timestamp>,
+    data: D,
+}
+
+impl Event {
+    /// The id of the message of this type in this saga (UUIDv5).
+    pub fn id_of(saga: SagaId, message_type: MessageType) -> EventId {
+        EventId(Uuid::new_v5(&saga.0, message_type.name().as_bytes()))
+    }
+
+    /// The event that follows from `cause`: same saga, same waiting gateway, same deadline.
+    pub fn caused(cause: &Cause<'_>, message: Message) -> Self {
+        Self {
+            id: Self::id_of(cause.by.saga_id, message.message_type()),
+            source: Cow::Borrowed(cause.source),
+            time: cause.time,
+            saga_id: cause.by.saga_id,
+            causation_id: Some(cause.by.id),
+            traceparent: cause.by.traceparent.clone(),
+            reply_to: cause.by.reply_to.clone(),
+            deadline: cause.by.deadline,
+            message,
+        }
+    }
+
+    pub fn message_type(&self) -> MessageType {
+        self.message.message_type()
+    }
+
+    /// Whether the saga's deadline has passed at `now`.
+    pub fn is_late(&self, now: Timestamp) -> bool {
+        self.deadline.is_some_and(|deadline| now > deadline)
+    }
+
+    /// The event as one JSON object.
+    pub fn to_json(&self) -> Vec<u8> {
+        let wire = Wire {
+            specversion: SPEC_VERSION.into(),
+            id: self.id,
+            source: self.source.as_ref().into(),
+            wire_type: self.message_type().wire_type().into(),
+            time: self.time,
+            datacontenttype: Some(DATA_CONTENT_TYPE.into()),
+            sagaid: self.saga_id,
+            causationid: self.causation_id,
+            traceparent: self.traceparent.as_deref().map(Cow::from),
+            replyto: self.reply_to.as_deref().map(Cow::from),
+            deadline: self.deadline,
+            data: &self.message,
+        };
+        serde_json::to_vec(&wire).expect("an envelope has string keys and no failing serializer")
+    }
+
+    /// Reads one event from one JSON object.
+    pub fn from_json(json: &[u8]) -> Result<Self, DecodeError> {
+        let wire: Wire<'_, &RawValue> =
+            serde_json::from_slice(json).map_err(DecodeError::Envelope)?;
+        if wire.specversion != SPEC_VERSION {
+            return Err(DecodeError::SpecVersion {
+                found: wire.specversion.into_owned(),
+            });
+        }
+        let message_type = MessageType::from_wire(&wire.wire_type)?;
+        Ok(Self {
+            id: wire.id,
+            source: Cow::Owned(wire.source.into_owned()),
+            time: wire.time,
+            saga_id: wire.sagaid,
+            causation_id: wire.causationid,
+            traceparent: wire.traceparent.map(Cow::into_owned),
+            reply_to: wire.replyto.map(Cow::into_owned),
+            deadline: wire.deadline,
+            message: Message::decode(message_type, wire.data.get())?,
+        })
+    }
+}
+
+/// The events of a JSON batch, each still as JSON, in order.
+pub fn split_batch(json: &[u8]) -> Result<Vec<&RawValue>, DecodeError> {
+    serde_json::from_slice(json).map_err(DecodeError::Envelope)
+}

@@ -1,0 +1,23 @@
+//! The contract of the system: what is said, in which envelope, and who reacts to it.
+//!
+//! Read [`choreography`] first: the whole system is derived from that table. This crate knows no
+//! broker, no database and no async runtime, so that every participant, tool and test can share it.
+
+pub mod choreography;
+mod envelope;
+mod ids;
+mod message;
+pub mod progress;
+mod routing;
+mod timestamp;
+
+pub use envelope::{
+    BATCH_CONTENT_TYPE, Cause, DecodeError, EVENT_CONTENT_TYPE, Event, split_batch,
+};
+pub use ids::{EventId, InvalidId, RegistId, SagaId, TicketId, UserId, UserTicketId};
+pub use message::{
+    Class, Message, MessageType, PurchaseAndRegister, PurchaseRejected, Reason,
+    RegistrationCompleted, RegistrationFailed, TicketDeleted, TicketPurchased,
+};
+pub use routing::{Route, route};
+pub use timestamp::Timestamp;

@@ -1,0 +1,219 @@
+//! Every message of the system, and the list that gives each its wire identity.
+//!
+//! To add one: write its struct, add one line to `register!`, add its row to the
+//! [choreography table](crate::choreography), and bless its golden file
+//! (`BLESS=1 cargo test -p events`).
+//!
+//! Decoding is strict where that protects (a missing or wrong field is an error that names it) and
+//! tolerant where a newer writer must be understood (unknown fields and unknown reasons pass).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::envelope::DecodeError;
+use crate::{RegistId, TicketId, UserId, UserTicketId};
+
+/// Asks for one thing to be done by one service, or tells all that something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    Command,
+    Event,
+}
+
+/// Buy a ticket for the user and register the user with it, both or neither.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PurchaseAndRegister {
+    pub user_id: UserId,
+    pub ticket_id: TicketId,
+    pub user_ticket_id: UserTicketId,
+}
+
+/// The user's ticket exists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TicketPurchased {
+    pub user_id: UserId,
+    pub ticket_id: TicketId,
+    pub user_ticket_id: UserTicketId,
+}
+
+/// No ticket was created. Ends the saga.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PurchaseRejected {
+    pub user_id: UserId,
+    pub ticket_id: TicketId,
+    pub user_ticket_id: UserTicketId,
+    pub reason: Reason,
+}
+
+/// The user is registered with the ticket. Ends the saga.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RegistrationCompleted {
+    pub regist_id: RegistId,
+    pub user_id: UserId,
+    pub ticket_id: TicketId,
+    pub user_ticket_id: UserTicketId,
+}
+
+/// The user was not registered; the ticket must go. Starts the undo.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RegistrationFailed {
+    pub user_id: UserId,
+    pub ticket_id: TicketId,
+    pub user_ticket_id: UserTicketId,
+    pub reason: Reason,
+}
+
+/// The saga's ticket is deleted, or will never be created. Ends the saga when it is its undo.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TicketDeleted {
+    pub user_ticket_id: UserTicketId,
+    /// Why it had to go.
+    pub cause: Reason,
+}
+
+/// Why a step was refused: a stable `snake_case` code. A code this build does not know passes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Reason(Cow<'static, str>);
+
+impl Reason {
+    /// The user already has a live registration for this ticket id.
+    pub const ALREADY_REGISTERED: Self = Self(Cow::Borrowed("already_registered"));
+    /// A start step was seen after the saga's deadline.
+    pub const DEADLINE_EXCEEDED: Self = Self(Cow::Borrowed("deadline_exceeded"));
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Reason {
+    fn from(code: String) -> Self {
+        Self(Cow::Owned(code))
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+macro_rules! register {
+    ($($name:ident: $class:ident v $version:literal)*) => {
+        /// The name and class of a message, without its data.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum MessageType { $($name),* }
+
+        impl MessageType {
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The name, as queues, routing keys and logs show it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),* }
+            }
+
+            /// The CloudEvents `type`: the name and the major version of the data.
+            pub const fn wire_type(self) -> &'static str {
+                match self { $(Self::$name => concat!(stringify!($name), ".v", $version)),* }
+            }
+
+            pub const fn class(self) -> Class {
+                match self { $(Self::$name => Class::$class),* }
+            }
+        }
+
+        /// The data of any message.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+        #[serde(untagged)]
+        pub enum Message { $($name($name)),* }
+
+        impl Message {
+            pub fn message_type(&self) -> MessageType {
+                match self { $(Self::$name(_) => MessageType::$name),* }
+            }
+
+            /// Reads the data of a message of the given type.
+            pub fn decode(message_type: MessageType, data: &str) -> Result<Self, DecodeError> {
+                match message_type {
+                    $(MessageType::$name => decode_data::<$name>(message_type, data).map(Self::$name)),*
+                }
+            }
+        }
+
+        $(impl From<$name> for Message {
+            fn from(data: $name) -> Self { Self::$name(data) }
+        })*
+    };
+}
+
+register! {
+    PurchaseAndRegister: Command v 1
+    TicketPurchased: Event v 1
+    PurchaseRejected: Event v 1
+    RegistrationCompleted: Event v 1
+    RegistrationFailed: Event v 1
+    TicketDeleted: Event v 1
+}
+
+impl MessageType {
+    /// Finds the type by its CloudEvents `type`; another major version is told from an unknown name.
+    pub fn from_wire(wire_type: &str) -> Result<Self, DecodeError> {
+        if let Some(known) = Self::ALL
+            .iter()
+            .find(|known| known.wire_type() == wire_type)
+        {
+            return Ok(*known);
+        }
+        let name = wire_type
+            .rsplit_once(".v")
+            .map_or(wire_type, |(name, _)| name);
+        Err(match Self::from_name(name) {
+            Some(known) => DecodeError::UnsupportedVersion {
+                found: wire_type.to_owned(),
+                supported: known.wire_type(),
+            },
+            None => DecodeError::UnknownType {
+                found: wire_type.to_owned(),
+            },
+        })
+    }
+
+    /// Finds the type by its bare name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|known| known.name() == name)
+    }
+}
+
+impl fmt::Display for MessageType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The fast path decodes plainly; only a failure is decoded again to learn the path of the field.
+fn decode_data<'de, T: Deserialize<'de>>(
+    message_type: MessageType,
+    data: &'de str,
+) -> Result<T, DecodeError> {
+    serde_json::from_str(data).map_err(|plain| {
+        let mut json = serde_json::Deserializer::from_str(data);
+        let (field, problem) = match serde_path_to_error::deserialize::<_, T>(&mut json) {
+            Err(error) => (error.path().to_string(), error.into_inner()),
+            Ok(_) => (".".to_owned(), plain),
+        };
+        DecodeError::Data {
+            message_type,
+            field,
+            problem,
+        }
+    })
+}

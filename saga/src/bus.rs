@@ -1,0 +1,159 @@
+//! The port every participant stands on: publish events, receive events, settle each event, read
+//! the journal. Adapters: [`crate::rabbitmq`] and [`crate::embedded`].
+//!
+//! The port speaks of *events*. That an adapter packs several into one broker message is its own
+//! matter. Delivery is at least once: until an event is settled, it may be delivered again, to this
+//! consumer or to another one.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use events::choreography::Step;
+use events::{DecodeError, Event};
+use tokio::sync::watch;
+
+/// A message broker as the saga sees it.
+#[async_trait]
+pub trait Bus: Send + Sync + 'static {
+    /// Publishes the events and resolves once the broker has confirmed every one of them as stored
+    /// and routed. After an error some of them may have been published and some not: publish all of
+    /// them again, which is safe because an event keeps its id.
+    async fn publish(&self, events: &[Event]) -> Result<(), PublishError>;
+
+    /// Starts consuming. The consumer outlives a lost broker: it reconnects by itself and goes on.
+    async fn consume(&self, queue: Queue) -> Result<Box<dyn Consumer>, TopologyError>;
+
+    /// Reads the journal from the given place on. Like a consumer, the reader outlives a lost
+    /// broker and goes on where it was.
+    async fn read_journal(
+        &self,
+        from: JournalStart,
+    ) -> Result<Box<dyn JournalReader>, TopologyError>;
+
+    /// Whether the bus can publish and every consumer is consuming, and if not, what it waits for.
+    fn health(&self) -> watch::Receiver<Health>;
+
+    /// Says goodbye to the broker. What is not settled by now is delivered again.
+    async fn close(&self);
+}
+
+/// Where a consumer takes its events from.
+#[derive(Clone, Debug)]
+pub enum Queue {
+    /// The durable queue of one step of the choreography; competing consumers share it.
+    Work(&'static Step),
+    /// The events that end a saga whose `reply_to` is this gateway instance. Exclusive to the
+    /// instance, and not durable: whoever misses one asks the ledger. Settling is a no-op.
+    Replies { instance: String },
+}
+
+/// A running consumer of one queue.
+#[async_trait]
+pub trait Consumer: Send {
+    /// Waits until something is there, then returns what is already there: at least one event, and
+    /// no further broker message once `max` events are gathered. Dropping the future loses nothing.
+    async fn receive(&mut self, max: usize) -> Vec<Delivery>;
+
+    /// Settles deliveries. A delivery that the broker has taken back meanwhile (its connection
+    /// died) is passed over: it comes again. Returns when the settlement is on its way for `Done`,
+    /// and confirmed for copies to a retry tier or a dead-letter queue.
+    async fn settle(&mut self, settlements: Vec<(DeliveryTag, Settlement)>);
+}
+
+/// Names one delivered event until it is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeliveryTag(pub u64);
+
+/// One event handed to a consumer.
+#[derive(Debug)]
+pub struct Delivery {
+    pub tag: DeliveryTag,
+    pub event: Result<Event, DecodeError>,
+    /// How often handling this event has *failed* before: 0 at first.
+    pub attempts: u32,
+}
+
+/// What becomes of a delivered event.
+#[derive(Clone, Debug)]
+pub enum Settlement {
+    /// Its effects are committed and what it led to is confirmed.
+    Done,
+    /// Deliver it again to the same queue after this delay (one of the configured retry delays),
+    /// with `attempts` one higher.
+    Retry { after: Duration, failure: String },
+    /// Park it in the queue's dead-letter queue, with the reason.
+    DeadLetter { failure: String },
+}
+
+/// Reads every event ever published, in order.
+#[async_trait]
+pub trait JournalReader: Send {
+    /// Waits until something is there, then returns what is already there, about `max` events.
+    /// Dropping the future loses nothing.
+    async fn read(&mut self, max: usize) -> JournalPage;
+}
+
+/// Some events of the journal, in order.
+#[derive(Debug)]
+pub struct JournalPage {
+    pub entries: Vec<Result<Event, DecodeError>>,
+    /// Reading on from [`JournalStart::After`] this position continues behind this page.
+    pub position: JournalPosition,
+}
+
+/// A place in the journal. Grows with time; what it counts is the adapter's own matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JournalPosition(pub i64);
+
+/// Where to start reading the journal.
+#[derive(Clone, Copy, Debug)]
+pub enum JournalStart {
+    First,
+    After(JournalPosition),
+}
+
+/// What an operator wants to know of a dependency.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    Up,
+    /// Not usable now; it is being tried again. The text says what is waited for, and why.
+    Down {
+        waiting_for: String,
+    },
+}
+
+impl Health {
+    pub fn is_up(&self) -> bool {
+        matches!(self, Self::Up)
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Up => f.write_str("up"),
+            Self::Down { waiting_for } => write!(f, "waiting for {waiting_for}"),
+        }
+    }
+}
+
+/// The events are not known to be published. Publishing them again is safe.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The broker is away, blocked, or did not confirm in time.
+    #[error("the broker is not taking messages: {reason}")]
+    Unavailable { reason: String },
+    /// The broker took the message but no queue wanted it.
+    #[error("no queue is bound for {what}; it is kept in the unrouted queue if there is one")]
+    Unroutable { what: String },
+}
+
+/// The broker has a queue or exchange of this name that is not what the choreography needs, or the
+/// caller may not use it. Final until an operator acts.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {reason}")]
+pub struct TopologyError {
+    pub what: String,
+    pub reason: String,
+}

@@ -1,0 +1,16 @@
+//! The runtime that every participant shares.
+//!
+//! A participant is its rules ([`decision::Decider`]) and its storage ([`store::Store`]). This crate
+//! does the rest: it takes batches of events from a [`bus::Bus`], decides what was not decided yet,
+//! commits, publishes the replies, waits for the confirms, and only then acknowledges.
+
+pub mod bus;
+pub mod decision;
+pub mod embedded;
+pub mod failure;
+pub mod rabbitmq;
+pub mod retry;
+pub mod store;
+mod tasks;
+
+pub use tasks::{SHUTDOWN_LIMIT, Tasks, TasksError};
