@@ -1,1 +1,58 @@
+//! Registers users for events. Owns `regist`, and with it the business rule.
+//!
+//! `decide.rs` has the rules and no I/O; `store/` has all the SQL. The runtime in `saga` does the
+//! rest.
 
+pub mod decide;
+mod store;
+
+use std::sync::Arc;
+
+use saga::Tasks;
+use saga::bus::Bus;
+use saga::database::{Database, SchemaChange};
+use saga::participant::{self, LoopOptions, Worker};
+use saga::process::StartError;
+use saga::store::Store;
+use tokio::task::JoinHandle;
+
+use decide::RegistDecider;
+
+/// The schema, in the order in which it grew.
+pub const SCHEMA: [SchemaChange; 2] = [
+    SchemaChange {
+        version: 1,
+        description: "decision",
+        postgres: include_str!("../migrations/postgres/0001_decision.sql"),
+        sqlite: include_str!("../migrations/sqlite/0001_decision.sql"),
+    },
+    SchemaChange {
+        version: 2,
+        description: "regist",
+        postgres: include_str!("../migrations/postgres/0002_regist.sql"),
+        sqlite: include_str!("../migrations/sqlite/0002_regist.sql"),
+    },
+];
+
+/// The participant's storage in this database.
+pub fn store(database: &Database) -> Box<dyn Store<RegistDecider>> {
+    match database {
+        Database::Postgres(pool) => Box::new(store::PostgresStore(pool.clone())),
+        Database::Sqlite(pool) => Box::new(store::SqliteStore(pool.clone())),
+    }
+}
+
+/// Waits for the database, brings its schema up to date, and starts working the queues off.
+pub async fn start(
+    bus: &Arc<dyn Bus>,
+    database: &Database,
+    options: &LoopOptions,
+    tasks: &Tasks,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    database.prepare("regist-worker", &SCHEMA, tasks).await?;
+    let worker = Worker {
+        decider: RegistDecider,
+        store: store(database),
+    };
+    Ok(participant::start(worker, bus, options, tasks).await?)
+}

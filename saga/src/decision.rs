@@ -37,6 +37,7 @@ pub trait Decider: Send + Sync + 'static {
         event: &Event,
         done: Option<&Message>,
         facts: &mut Self::Facts,
+        moment: Moment,
     ) -> Result<Verdict<Self::Effect>, Unexpected>;
 }
 
@@ -70,6 +71,15 @@ pub struct Verdict<E> {
 pub struct Unexpected {
     pub service: &'static str,
     pub message: events::MessageType,
+}
+
+impl Unexpected {
+    pub fn of<D: Decider>(message: &Message) -> Self {
+        Self {
+            service: D::SERVICE.0,
+            message: message.message_type(),
+        }
+    }
 }
 
 /// The one row a participant keeps about a saga.
@@ -193,7 +203,7 @@ impl<D: Decider> Desk<'_, D> {
                     ..
                 }),
             ) if is_refusal::<D>(of, &reply) => Ok(reply),
-            (Role::Undo { .. }, known) => self.undo(event, known.as_ref(), moment.now),
+            (Role::Undo { .. }, known) => self.undo(event, known.as_ref(), moment),
             (
                 Role::Do { .. },
                 Some(Decision {
@@ -232,14 +242,16 @@ impl<D: Decider> Desk<'_, D> {
         &mut self,
         event: &Event,
         known: Option<&Decision>,
-        now: Timestamp,
+        moment: Moment,
     ) -> Result<Reply, Unexpected> {
         let step = known.and_then(|decision| decision.step.clone());
         let done = step.as_ref().map(|reply| &reply.message);
-        let verdict = self.decider.undo(event, done, &mut self.snapshot.facts)?;
+        let verdict = self
+            .decider
+            .undo(event, done, &mut self.snapshot.facts, moment)?;
         let reply = Reply {
             message: verdict.reply,
-            at: now,
+            at: moment.now,
         };
         let decision = Decision {
             saga_id: event.saga_id,

@@ -5,12 +5,17 @@
 //! commits, publishes the replies, waits for the confirms, and only then acknowledges.
 
 pub mod bus;
+pub mod config;
+pub mod database;
 pub mod decision;
 pub mod embedded;
 pub mod failure;
+pub mod participant;
+pub mod process;
 pub mod rabbitmq;
 pub mod retry;
 pub mod store;
 mod tasks;
+pub mod telemetry;
 
 pub use tasks::{SHUTDOWN_LIMIT, Tasks, TasksError};

@@ -76,10 +76,16 @@ impl Tasks {
     pub async fn join(&self, limit: Duration) -> Result<(), TasksError> {
         self.tracker.close();
         let ended = tokio::time::timeout(limit, self.tracker.wait()).await;
-        if let Some(name) = self.crashed.borrow().clone() {
-            return Err(TasksError::Crashed { name });
-        }
+        self.crash()?;
         ended.map_err(|_| TasksError::StillRunning { limit })
+    }
+
+    /// An error if a task has crashed.
+    pub fn crash(&self) -> Result<(), TasksError> {
+        match self.crashed.borrow().clone() {
+            Some(name) => Err(TasksError::Crashed { name }),
+            None => Ok(()),
+        }
     }
 }
 

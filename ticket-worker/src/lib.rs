@@ -1,1 +1,58 @@
+//! Sells tickets. Owns `user_ticket`.
+//!
+//! `decide.rs` has the rules and no I/O; `store/` has all the SQL. The runtime in `saga` does the
+//! rest. This is the folder to copy for a new participant.
 
+pub mod decide;
+mod store;
+
+use std::sync::Arc;
+
+use saga::Tasks;
+use saga::bus::Bus;
+use saga::database::{Database, SchemaChange};
+use saga::participant::{self, LoopOptions, Worker};
+use saga::process::StartError;
+use saga::store::Store;
+use tokio::task::JoinHandle;
+
+use decide::TicketDecider;
+
+/// The schema, in the order in which it grew.
+pub const SCHEMA: [SchemaChange; 2] = [
+    SchemaChange {
+        version: 1,
+        description: "decision",
+        postgres: include_str!("../migrations/postgres/0001_decision.sql"),
+        sqlite: include_str!("../migrations/sqlite/0001_decision.sql"),
+    },
+    SchemaChange {
+        version: 2,
+        description: "user_ticket",
+        postgres: include_str!("../migrations/postgres/0002_user_ticket.sql"),
+        sqlite: include_str!("../migrations/sqlite/0002_user_ticket.sql"),
+    },
+];
+
+/// The participant's storage in this database.
+pub fn store(database: &Database) -> Box<dyn Store<TicketDecider>> {
+    match database {
+        Database::Postgres(pool) => Box::new(store::PostgresStore(pool.clone())),
+        Database::Sqlite(pool) => Box::new(store::SqliteStore(pool.clone())),
+    }
+}
+
+/// Waits for the database, brings its schema up to date, and starts working the queues off.
+pub async fn start(
+    bus: &Arc<dyn Bus>,
+    database: &Database,
+    options: &LoopOptions,
+    tasks: &Tasks,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    database.prepare("ticket-worker", &SCHEMA, tasks).await?;
+    let worker = Worker {
+        decider: TicketDecider,
+        store: store(database),
+    };
+    Ok(participant::start(worker, bus, options, tasks).await?)
+}

@@ -1,0 +1,218 @@
+//! A service's own database: PostgreSQL in production, SQLite when everything runs in one process.
+//!
+//! Opening never fails because the server is not there yet: a service waits for its database, says
+//! so, and goes on when it comes up.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{PgPool, SqlSafeStr, SqlitePool};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::bus::Health;
+use crate::failure::{Failure, chain};
+use crate::retry::Backoff;
+use crate::tasks::Tasks;
+
+/// Both kinds, as concrete pools: the SQL for each stands side by side in the stores.
+#[derive(Clone, Debug)]
+pub enum Database {
+    Postgres(PgPool),
+    Sqlite(SqlitePool),
+}
+
+/// One schema change, for both databases. Never edited once released; add another.
+#[derive(Clone, Copy, Debug)]
+pub struct SchemaChange {
+    pub version: i64,
+    pub description: &'static str,
+    pub postgres: &'static str,
+    pub sqlite: &'static str,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    #[error("a database URL starts with postgres:// or sqlite:, this one with {scheme:?}")]
+    UnknownScheme { scheme: String },
+    #[error("the database URL is wrong")]
+    Url(#[source] sqlx::Error),
+    /// Final: the schema was made by another build.
+    #[error("the database cannot be brought to the schema of this build")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    #[error("stopped while waiting for the database")]
+    Stopped,
+}
+
+/// Each participant loop needs one connection at a time; the rest is for health and reads.
+const POSTGRES_CONNECTIONS: u32 = 8;
+/// A server that does not hand out a connection in this time counts as away.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// One writer at a time, for a moment each: longer than any batch takes.
+const SQLITE_BUSY_LIMIT: Duration = Duration::from_secs(5);
+/// How soon an operator sees that a database went away while nothing was using it.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Every hot query is an index lookup, and stays one while statistics are stale: a freshly created
+/// table that fills at thousands of rows a second is planned as an empty one for a while.
+const INDEX_LOOKUPS_ONLY: [(&str, &str); 4] = [
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+];
+
+impl Database {
+    /// Prepares the pool; connects when first used. `application` shows in `pg_stat_activity`.
+    pub fn open(url: &str, application: &str) -> Result<Self, DatabaseError> {
+        match url.split_once(':').map_or("", |(scheme, _)| scheme) {
+            "postgres" | "postgresql" => open_postgres(url, application).map(Self::Postgres),
+            "sqlite" => open_sqlite(url).map(Self::Sqlite),
+            scheme => Err(DatabaseError::UnknownScheme {
+                scheme: scheme.to_owned(),
+            }),
+        }
+    }
+
+    /// Waits for the database and brings its schema up to date. `name` is for the log.
+    pub async fn prepare(
+        &self,
+        name: &str,
+        changes: &[SchemaChange],
+        tasks: &Tasks,
+    ) -> Result<(), DatabaseError> {
+        let (stop, mut backoff, mut told) = (tasks.stop_token(), Backoff::new(), false);
+        loop {
+            let reason = match self.migrate(changes).await {
+                Ok(()) => {
+                    info!(database = name, "the database is ready");
+                    return Ok(());
+                }
+                Err(error) => waits_for(error)?,
+            };
+            if !told {
+                warn!(database = name, reason, "waiting for the database");
+                told = true;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Err(DatabaseError::Stopped),
+                () = tokio::time::sleep(backoff.next_delay()) => {}
+            }
+        }
+    }
+
+    async fn migrate(&self, changes: &[SchemaChange]) -> Result<(), sqlx::migrate::MigrateError> {
+        let migration = |change: &SchemaChange| {
+            let sql = match self {
+                Self::Postgres(_) => change.postgres,
+                Self::Sqlite(_) => change.sqlite,
+            };
+            let kind = MigrationType::Simple;
+            Migration::new(
+                change.version,
+                change.description.into(),
+                kind,
+                sql.into_sql_str(),
+                false,
+            )
+        };
+        let migrator = Migrator::with_migrations(changes.iter().map(migration).collect());
+        match self {
+            Self::Postgres(pool) => migrator.run(pool).await,
+            Self::Sqlite(pool) => migrator.run(pool).await,
+        }
+    }
+
+    /// Whether the database answers, kept current by a task.
+    pub fn health(&self, name: &str, tasks: &Tasks) -> watch::Receiver<Health> {
+        let (sender, receiver) = watch::channel(Health::Up);
+        let (database, stop, name) = (self.clone(), tasks.stop_token(), name.to_owned());
+        tasks.spawn(format!("health of database {name}"), async move {
+            while stop
+                .run_until_cancelled(tokio::time::sleep(HEALTH_INTERVAL))
+                .await
+                .is_some()
+            {
+                let health = database.ping(&name).await;
+                sender.send_if_modified(|known| {
+                    let changed = *known != health;
+                    *known = health;
+                    changed
+                });
+            }
+        });
+        receiver
+    }
+
+    async fn ping(&self, name: &str) -> Health {
+        let answer = match self {
+            Self::Postgres(pool) => sqlx::query("SELECT 1").execute(pool).await.map(drop),
+            Self::Sqlite(pool) => sqlx::query("SELECT 1").execute(pool).await.map(drop),
+        };
+        match answer {
+            Ok(()) => Health::Up,
+            Err(error) => Health::Down {
+                waiting_for: format!("database {name}: {}", chain(&error)),
+            },
+        }
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        match self {
+            Self::Postgres(pool) => pool.close().await,
+            Self::Sqlite(pool) => pool.close().await,
+        }
+    }
+}
+
+/// Why to wait, or the error if waiting cannot help.
+fn waits_for(error: sqlx::migrate::MigrateError) -> Result<String, DatabaseError> {
+    let sqlx::migrate::MigrateError::Execute(cause) = error else {
+        return Err(DatabaseError::Migrate(error));
+    };
+    let reason = chain(&cause);
+    match Failure::from(cause) {
+        Failure::Unavailable(_) | Failure::Conflict => Ok(reason),
+        Failure::Handling(source) => {
+            let cause = sqlx::Error::Configuration(source);
+            Err(DatabaseError::Migrate(
+                sqlx::migrate::MigrateError::Execute(cause),
+            ))
+        }
+    }
+}
+
+fn open_postgres(url: &str, application: &str) -> Result<PgPool, DatabaseError> {
+    let options = PgConnectOptions::from_str(url).map_err(DatabaseError::Url)?;
+    let options = options
+        .application_name(application)
+        .options(INDEX_LOOKUPS_ONLY);
+    // A dead connection shows at its next use and is waited out like any outage; testing each
+    // before use would cost a round trip per batch.
+    let pool = PgPoolOptions::new()
+        .max_connections(POSTGRES_CONNECTIONS)
+        .acquire_timeout(CONNECT_LIMIT)
+        .test_before_acquire(false);
+    Ok(pool.connect_lazy_with(options))
+}
+
+fn open_sqlite(url: &str) -> Result<SqlitePool, DatabaseError> {
+    let options = SqliteConnectOptions::from_str(url)
+        .map_err(DatabaseError::Url)?
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // FULL: a commit survives a power cut, not only a kill.
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(SQLITE_BUSY_LIMIT)
+        .foreign_keys(true);
+    // One connection: writers queue here rather than on SQLite's lock.
+    let pool = SqlitePoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None);
+    Ok(pool.connect_lazy_with(options))
+}

@@ -1,0 +1,366 @@
+//! The loop: receive what is there, commit, publish, wait for the confirms, and only then settle.
+//!
+//! **Ack last.** An unsettled delivery is the outbox: whatever happens between any two of these
+//! steps, the broker hands the event out again and the stored decision is published again.
+
+use std::ops::Range;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use events::{DecodeError, Event, choreography};
+use futures_util::FutureExt;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::bus::{
+    Bus, Consumer, Delivery, DeliveryTag, PublishError, Queue, Settlement, TopologyError,
+};
+use crate::decision::{Decider, Moment, decide_batch};
+use crate::failure::{Failure, chain};
+use crate::retry::{Backoff, RetryPolicy};
+use crate::store::Store;
+use crate::tasks::Tasks;
+
+/// Whoever answers each event of a batch with one event.
+#[async_trait]
+pub trait Participant: Send + Sync + 'static {
+    /// Commits what the batch changes and returns the replies, one for each event, in order. The
+    /// replies may be published only after this returned.
+    async fn react(&self, events: &[Event]) -> Result<Vec<Event>, Failure>;
+}
+
+/// Rules and storage together.
+#[derive(Debug)]
+pub struct Worker<D, S> {
+    pub decider: D,
+    pub store: S,
+}
+
+#[async_trait]
+impl<D: Decider, S: Store<D>> Participant for Worker<D, S> {
+    async fn react(&self, events: &[Event]) -> Result<Vec<Event>, Failure> {
+        let snapshot = self.store.load(events).await?;
+        let (changes, replies) = decide_batch(&self.decider, snapshot, events, Moment::now)?;
+        if !changes.is_empty() {
+            self.store.commit(&changes).await?;
+        }
+        Ok(replies)
+    }
+}
+
+/// How a participant works its queues off.
+#[derive(Clone, Debug)]
+pub struct LoopOptions {
+    /// At most so many events in one transaction. The default is past the point where larger
+    /// batches are cheaper per event, and keeps a transaction in the tens of milliseconds.
+    pub batch_limit: usize,
+    pub retry: RetryPolicy,
+}
+
+impl Default for LoopOptions {
+    fn default() -> Self {
+        Self {
+            batch_limit: 1024,
+            retry: RetryPolicy::default(),
+        }
+    }
+}
+
+/// Starts one loop for each queue that the choreography table gives the service, so that an undo
+/// never waits behind a backlog of purchases.
+pub async fn start<D: Decider, S: Store<D>>(
+    worker: Worker<D, S>,
+    bus: &Arc<dyn Bus>,
+    options: &LoopOptions,
+    tasks: &Tasks,
+) -> Result<Vec<JoinHandle<()>>, TopologyError> {
+    let participant: Arc<dyn Participant> = Arc::new(worker);
+    let mut loops = Vec::new();
+    for step in choreography::steps().filter(|step| step.service == D::SERVICE) {
+        let consumer = bus.consume(Queue::Work(step)).await?;
+        let running = ParticipantLoop {
+            queue: step.queue(),
+            participant: Arc::clone(&participant),
+            bus: Arc::clone(bus),
+            options: options.clone(),
+            stop: tasks.stop_token(),
+        };
+        loops.push(tasks.spawn(step.queue(), running.run(consumer)));
+    }
+    Ok(loops)
+}
+
+/// One queue of one participant, being worked off.
+struct ParticipantLoop {
+    queue: String,
+    participant: Arc<dyn Participant>,
+    bus: Arc<dyn Bus>,
+    options: LoopOptions,
+    stop: CancellationToken,
+}
+
+/// A batch that takes this long hangs on a database that does not answer.
+const HANDLING_LIMIT: Duration = Duration::from_secs(30);
+/// A replica that lost a race sees the winner's rows at its next try. Losing this often in a row is
+/// no race but a row that clashes without being loaded: the event at fault has to be found.
+const CONFLICT_LIMIT: usize = 10;
+
+/// The process was asked to stop while it waited for a dependency. What is in hand stays unsettled.
+struct Stopped;
+
+/// How the handling of one event ended.
+enum Handled {
+    Reply(Box<Event>),
+    Failed(Failure),
+}
+
+impl ParticipantLoop {
+    /// Works until asked to stop; then finishes the batch in hand.
+    async fn run(self, mut consumer: Box<dyn Consumer>) {
+        loop {
+            let deliveries = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                deliveries = consumer.receive(self.options.batch_limit) => deliveries,
+            };
+            metrics::histogram!("saga_batch_events", "queue" => self.queue.clone())
+                .record(deliveries.len() as f64);
+            let Ok(settlements) = self.handle(deliveries).await else {
+                break;
+            };
+            self.count(&settlements);
+            consumer.settle(settlements).await;
+        }
+        info!(queue = self.queue, "stopped taking events");
+    }
+
+    /// Commits and publishes; what it returns may be settled.
+    async fn handle(
+        &self,
+        deliveries: Vec<Delivery>,
+    ) -> Result<Vec<(DeliveryTag, Settlement)>, Stopped> {
+        let mut settlements = Vec::with_capacity(deliveries.len());
+        let mut taken = Vec::with_capacity(deliveries.len());
+        let mut events = Vec::with_capacity(deliveries.len());
+        for Delivery {
+            tag,
+            event,
+            attempts,
+        } in deliveries
+        {
+            match event {
+                Ok(event) => {
+                    taken.push((tag, attempts));
+                    events.push(event);
+                }
+                Err(error) => settlements.push((tag, self.park(&error))),
+            }
+        }
+        let handled = self.handle_events(&events).await?;
+        let mut replies = Vec::with_capacity(events.len());
+        for ((event, (tag, attempts)), handled) in events.iter().zip(taken).zip(handled) {
+            settlements.push(match handled {
+                Handled::Reply(reply) => {
+                    replies.push(*reply);
+                    (tag, Settlement::Done)
+                }
+                Handled::Failed(failure) => (tag, self.give_up(event, attempts, &failure)),
+            });
+        }
+        self.publish(&replies).await?;
+        Ok(settlements)
+    }
+
+    /// Handles all events in one transaction, or, where that fails, in halves of halves, until an
+    /// event that fails stands alone. Every event's result, in order.
+    async fn handle_events(&self, events: &[Event]) -> Result<Vec<Handled>, Stopped> {
+        let mut handled = Vec::with_capacity(events.len());
+        let mut ranges: Vec<Range<usize>> = vec![0..events.len()];
+        while let Some(range) = ranges.pop().filter(|range| !range.is_empty()) {
+            match self.react_or_wait(&events[range.clone()]).await? {
+                Ok(replies) => {
+                    handled.extend(replies.into_iter().map(|r| Handled::Reply(Box::new(r))))
+                }
+                Err(failure) if range.len() == 1 => handled.push(Handled::Failed(failure)),
+                Err(failure) => {
+                    debug!(
+                        queue = self.queue,
+                        events = range.len(),
+                        failure = chain(&failure),
+                        "halving"
+                    );
+                    let middle = range.start + range.len() / 2;
+                    ranges.extend([middle..range.end, range.start..middle]);
+                }
+            }
+        }
+        Ok(handled)
+    }
+
+    /// One transaction, repeated while its database is away or another replica is faster. What
+    /// comes back as an error is the events' own fault.
+    async fn react_or_wait(
+        &self,
+        events: &[Event],
+    ) -> Result<Result<Vec<Event>, Failure>, Stopped> {
+        let mut wait = Waiting::new(&self.queue, "the database", events.len());
+        let mut conflicts = 0;
+        loop {
+            match self.react(events).await {
+                Err(failure @ Failure::Unavailable(_)) => {
+                    wait.once(chain(&failure), &self.stop).await?;
+                }
+                Err(Failure::Conflict) if conflicts < CONFLICT_LIMIT => conflicts += 1,
+                result => {
+                    wait.over();
+                    return Ok(result);
+                }
+            }
+        }
+    }
+
+    /// A panic is the failure of its event like any other, and a hanging database is one that is
+    /// away.
+    async fn react(&self, events: &[Event]) -> Result<Vec<Event>, Failure> {
+        let reacting = AssertUnwindSafe(self.participant.react(events)).catch_unwind();
+        let replies = match tokio::time::timeout(HANDLING_LIMIT, reacting).await {
+            Ok(Ok(replies)) => replies?,
+            Ok(Err(panic)) => return Err(Failure::handling(panic_text(panic.as_ref()))),
+            Err(elapsed) => return Err(Failure::Unavailable(elapsed.into())),
+        };
+        if replies.len() == events.len() {
+            return Ok(replies);
+        }
+        Err(Failure::handling(format!(
+            "{} replies to {} events",
+            replies.len(),
+            events.len()
+        )))
+    }
+
+    /// Publishes until the broker has confirmed all, however long it is away.
+    async fn publish(&self, replies: &[Event]) -> Result<(), Stopped> {
+        if replies.is_empty() {
+            return Ok(());
+        }
+        let mut wait = Waiting::new(&self.queue, "the broker", replies.len());
+        while let Err(error) = self.bus.publish(replies).await {
+            if let PublishError::Unroutable { what } = &error {
+                metrics::counter!("saga_events_unroutable_total", "what" => what.clone())
+                    .increment(1);
+            }
+            wait.once(chain(&error), &self.stop).await?;
+        }
+        wait.over();
+        Ok(())
+    }
+
+    fn park(&self, error: &DecodeError) -> Settlement {
+        let failure = chain(error);
+        warn!(
+            queue = self.queue,
+            failure, "an event cannot be decoded; dead-lettering it"
+        );
+        Settlement::DeadLetter { failure }
+    }
+
+    fn give_up(&self, event: &Event, attempts: u32, failure: &Failure) -> Settlement {
+        let settlement = self.options.retry.after_failure(attempts, chain(failure));
+        let next = match &settlement {
+            Settlement::Retry { after, .. } => format!("trying again in {after:?}"),
+            _ => "dead-lettering it".to_owned(),
+        };
+        warn!(
+            queue = self.queue,
+            saga_id = %event.saga_id,
+            message_id = %event.id,
+            message_type = %event.message_type(),
+            attempt = attempts + 1,
+            failure = chain(failure),
+            "handling failed; {next}"
+        );
+        settlement
+    }
+
+    fn count(&self, settlements: &[(DeliveryTag, Settlement)]) {
+        let (mut done, mut retried, mut parked) = (0, 0, 0);
+        for (_, settlement) in settlements {
+            match settlement {
+                Settlement::Done => done += 1,
+                Settlement::Retry { .. } => retried += 1,
+                Settlement::DeadLetter { .. } => parked += 1,
+            }
+        }
+        for (result, events) in [
+            ("done", done),
+            ("retried", retried),
+            ("dead_lettered", parked),
+        ] {
+            let labels = [("queue", self.queue.clone()), ("result", result.to_owned())];
+            metrics::counter!("saga_events_settled_total", &labels).increment(events);
+        }
+    }
+}
+
+/// A wait for a dependency that is away: said once when it begins and once when it is over.
+struct Waiting<'a> {
+    queue: &'a str,
+    dependency: &'static str,
+    events: usize,
+    backoff: Option<Backoff>,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(queue: &'a str, dependency: &'static str, events: usize) -> Self {
+        Self {
+            queue,
+            dependency,
+            events,
+            backoff: None,
+        }
+    }
+
+    async fn once(&mut self, reason: String, stop: &CancellationToken) -> Result<(), Stopped> {
+        let Self {
+            queue,
+            dependency,
+            events,
+            ..
+        } = *self;
+        let backoff = self.backoff.get_or_insert_with(|| {
+            warn!(
+                queue,
+                events, reason, "waiting for {dependency}; the events are held, not failed"
+            );
+            Backoff::new()
+        });
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(Stopped),
+            () = tokio::time::sleep(backoff.next_delay()) => Ok(()),
+        }
+    }
+
+    fn over(&self) {
+        if self.backoff.is_some() {
+            info!(
+                queue = self.queue,
+                events = self.events,
+                "{} is back",
+                self.dependency
+            );
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!(
+        "panicked: {}",
+        text.unwrap_or_else(|| "with no text".to_owned())
+    )
+}
