@@ -5,6 +5,7 @@
 //! value is an error that names the setting *and where the value came from*; a key in the file that
 //! no flag has is an error too.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::parser::ValueSource;
@@ -39,6 +40,10 @@ impl Settings {
     /// Reads the flags and the environment; prints help or a usage error and exits where clap does.
     /// The option `config`, if the command has it, names a TOML file.
     pub fn read(command: Command) -> Result<Self, ConfigError> {
+        Self::read_from(command, std::env::args_os().collect())
+    }
+
+    fn read_from(command: Command, args: Vec<OsString>) -> Result<Self, ConfigError> {
         let keys: Vec<String> = command
             .get_arguments()
             .map(|arg| arg.get_id().to_string())
@@ -52,7 +57,7 @@ impl Settings {
             .iter()
             .filter_map(|key| Some((key.clone(), variables(key)?)))
             .collect();
-        let matches = command.get_matches();
+        let matches = command.get_matches_from(args);
         Self::layer(&matches, &keys, environment_names)
     }
 
@@ -159,16 +164,101 @@ impl Provider for Layer {
 pub fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     #[derive(serde::Deserialize)]
     #[serde(untagged)]
-    enum Text {
+    enum Scalar {
         Text(String),
         Whole(i128),
         Fraction(f64),
         Flag(bool),
     }
     Ok(match serde::Deserialize::deserialize(deserializer)? {
-        Text::Text(text) => text,
-        Text::Whole(number) => number.to_string(),
-        Text::Fraction(number) => number.to_string(),
-        Text::Flag(flag) => flag.to_string(),
+        Scalar::Text(text) => text,
+        Scalar::Whole(number) => number.to_string(),
+        Scalar::Fraction(number) => number.to_string(),
+        Scalar::Flag(flag) => flag.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, Command};
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Args)]
+    struct Flags {
+        #[arg(long, env = "CONFIG_TEST_LIMIT")]
+        limit: Option<String>,
+        #[arg(long, env = "CONFIG_TEST_NAME")]
+        name: Option<String>,
+        #[arg(long)]
+        config: Option<String>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Config {
+        limit: u16,
+        #[serde(deserialize_with = "text")]
+        name: String,
+    }
+
+    fn read(args: &[&str]) -> Result<Config, ConfigError> {
+        let command = Flags::augment_args(Command::new("test"));
+        let args = std::iter::once("test").chain(args.iter().copied());
+        Settings::read_from(command, args.map(Into::into).collect())?.get()
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file() {
+        let file = file("limit = 1\nname = \"from the file\"");
+        let path = file.path().display().to_string();
+        let config = read(&["--config", &path, "--limit", "2"]).unwrap();
+        assert_eq!((config.limit, config.name.as_str()), (2, "from the file"));
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_its_setting_and_its_source() {
+        let error = read(&["--limit", "many", "--name", "x"])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("--limit") && error.contains("command line flag"),
+            "{error}"
+        );
+        let file = file("limit = \"many\"\nname = \"x\"");
+        let path = file.path().display().to_string();
+        let error = read(&["--config", &path]).unwrap_err().to_string();
+        assert!(error.contains("limit") && error.contains(&path), "{error}");
+    }
+
+    #[test]
+    fn a_missing_setting_is_named() {
+        let error = read(&["--limit", "1"]).unwrap_err().to_string();
+        assert!(error.contains("name"), "{error}");
+    }
+
+    #[test]
+    fn a_key_that_is_no_setting_is_an_error() {
+        let file = file("limits = 1");
+        let path = file.path().display().to_string();
+        let error = read(&["--config", &path]).unwrap_err().to_string();
+        assert!(
+            error.contains("\"limits\"") && error.contains("limit, name"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_text_may_look_like_a_number() {
+        assert_eq!(
+            read(&["--limit", "1", "--name", "2026"]).unwrap().name,
+            "2026"
+        );
+    }
 }

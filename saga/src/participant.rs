@@ -3,7 +3,6 @@
 //! **Ack last.** An unsettled delivery is the outbox: whatever happens between any two of these
 //! steps, the broker hands the event out again and the stored decision is published again.
 
-use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,11 +177,11 @@ impl ParticipantLoop {
     /// event that fails stands alone. Every event's result, in order.
     async fn handle_events(&self, events: &[Event]) -> Result<Vec<Handled>, Stopped> {
         let mut handled = Vec::with_capacity(events.len());
-        let mut ranges: Vec<Range<usize>> = vec![0..events.len()];
+        let mut ranges = Vec::from_iter([0..events.len()]);
         while let Some(range) = ranges.pop().filter(|range| !range.is_empty()) {
             match self.react_or_wait(&events[range.clone()]).await? {
                 Ok(replies) => {
-                    handled.extend(replies.into_iter().map(|r| Handled::Reply(Box::new(r))))
+                    handled.extend(replies.into_iter().map(|r| Handled::Reply(Box::new(r))));
                 }
                 Err(failure) if range.len() == 1 => handled.push(Handled::Failed(failure)),
                 Err(failure) => {
