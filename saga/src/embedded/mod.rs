@@ -1,1 +1,193 @@
-//! The embedded bus: durable queues in SQLite inside the process.
+//! The bus inside the process: durable queues in one SQLite file, for a system that needs nothing
+//! installed. A `kill -9` at any moment loses nothing.
+//!
+//! It means what RabbitMQ means: routing by pattern from the choreography table, at-least-once
+//! delivery with a delivery limit, retry delays, dead letters, prefetch, a journal. The [`engine`]
+//! is the only writer; publishers and consumers talk to it over one bounded queue.
+
+mod consumer;
+mod database;
+mod desk;
+mod engine;
+mod journal;
+mod request;
+mod settle;
+mod storage;
+mod topology;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use events::{Event, choreography};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::consumer::EmbeddedConsumer;
+use self::database::Database;
+use self::desk::Desk;
+use self::engine::Engine;
+use self::journal::EmbeddedJournal;
+use self::request::{Publish, Request, Source, Subscribe};
+use self::storage::Storage;
+use self::topology::Topology;
+use crate::Tasks;
+use crate::bus::{
+    Bus, Consumer, Health, JournalPosition, JournalReader, JournalStart, PublishError, Queue,
+    TopologyError,
+};
+use crate::retry::RetryPolicy;
+
+pub use self::database::OpenError;
+
+/// How many requests wait for the engine before those who ask wait, too. More than the engine takes
+/// into one transaction in practice, and small enough to be no memory worth mentioning.
+const REQUESTS: usize = 1_024;
+
+/// How many replies wait for a gateway that does not read them: more than it can have callers.
+const REPLIES: usize = 16_384;
+
+/// Where the embedded bus keeps its events, and how it hands them out.
+#[derive(Clone, Debug)]
+pub struct EmbeddedConfig {
+    /// The database file; its folder is created.
+    pub path: PathBuf,
+    pub retry: RetryPolicy,
+    /// How many events a consumer may have in hand.
+    pub prefetch: usize,
+}
+
+/// The bus of one process. One process at a time may have the file open.
+pub struct EmbeddedBus {
+    topology: Topology,
+    requests: mpsc::Sender<Request>,
+    health: watch::Receiver<Health>,
+    journal_end: watch::Receiver<i64>,
+    config: EmbeddedConfig,
+    last_consumer: AtomicU64,
+}
+
+impl EmbeddedBus {
+    /// Opens the file, creating it if need be; what an earlier process left is handed out again.
+    ///
+    /// The bus outlives a stop of the tasks, so that what is in hand then can be settled: it ends
+    /// with [`Bus::close`], or when it and its consumers are dropped.
+    pub async fn open(config: EmbeddedConfig, tasks: &Tasks) -> Result<Arc<Self>, OpenError> {
+        let mut storage = Storage::new(Database::open(config.path.clone()).await?);
+        let found = storage.connect().await.map_err(|source| {
+            let path = config.path.clone();
+            OpenError::Database { path, source }
+        })?;
+        let (requests, taken) = mpsc::channel(REQUESTS);
+        let desk = Desk::new(config.retry.delays.clone());
+        let (engine, health, journal_end) = Engine::new(storage, found, taken, desk);
+        tasks.spawn("embedded bus", engine.run());
+        Ok(Arc::new(Self {
+            topology: Topology::new(choreography::steps()),
+            requests,
+            health,
+            journal_end,
+            config,
+            last_consumer: AtomicU64::new(0),
+        }))
+    }
+
+    fn source(&self, queue: Queue) -> Result<Source, TopologyError> {
+        match queue {
+            Queue::Replies { instance } => Ok(Source::Replies(instance)),
+            Queue::Work(step) => match self.topology.queue_of(step) {
+                Some(queue) => Ok(Source::Work(queue)),
+                None => Err(TopologyError {
+                    what: step.queue(),
+                    reason: "it is not in the choreography table".into(),
+                }),
+            },
+        }
+    }
+
+    async fn subscribe(&self, source: Source) -> Option<Result<EmbeddedConsumer, TopologyError>> {
+        let prefetch = match source {
+            Source::Work(_) => self.config.prefetch.max(1),
+            Source::Replies(_) => REPLIES,
+        };
+        let (sender, arrivals) = mpsc::channel(prefetch);
+        let goodbye = self.requests.clone().reserve_owned().await.ok()?;
+        let consumer = EmbeddedConsumer {
+            id: self.last_consumer.fetch_add(1, Ordering::Relaxed) + 1,
+            source,
+            arrivals,
+            requests: self.requests.clone(),
+            goodbye: Some(goodbye),
+        };
+        let (answer, answered) = oneshot::channel();
+        let subscribe = Subscribe {
+            consumer: consumer.id,
+            source: consumer.source.clone(),
+            arrivals: sender,
+            answer,
+        };
+        let request = Request::Subscribe(subscribe);
+        self.requests.send(request).await.ok()?;
+        Some(answered.await.ok()?.map(|()| consumer))
+    }
+}
+
+#[async_trait]
+impl Bus for EmbeddedBus {
+    async fn publish(&self, events: &[Event]) -> Result<(), PublishError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let events = events.iter().map(|event| self.topology.address(event));
+        let (done, published) = oneshot::channel();
+        let request = Request::Publish(Publish {
+            events: events.collect(),
+            done,
+        });
+        // A lost answer leaves it open whether they are published, as every error of publish does.
+        let closed = || PublishError::Unavailable {
+            reason: "the bus is closed".into(),
+        };
+        self.requests.send(request).await.map_err(|_| closed())?;
+        published.await.map_err(|_| closed())?
+    }
+
+    async fn consume(&self, queue: Queue) -> Result<Box<dyn Consumer>, TopologyError> {
+        let source = self.source(queue)?;
+        match self.subscribe(source).await {
+            Some(subscribed) => Ok(Box::new(subscribed?)),
+            None => Err(TopologyError {
+                what: "the embedded bus".into(),
+                reason: "it is closed".into(),
+            }),
+        }
+    }
+
+    async fn read_journal(
+        &self,
+        from: JournalStart,
+    ) -> Result<Box<dyn JournalReader>, TopologyError> {
+        let position = match from {
+            JournalStart::First => 0,
+            JournalStart::After(JournalPosition(position)) => position,
+        };
+        Ok(Box::new(EmbeddedJournal {
+            path: self.config.path.clone(),
+            connection: None,
+            end: self.journal_end.clone(),
+            position,
+        }))
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
+    }
+
+    async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.requests.send(Request::Close(done)).await.is_ok() {
+            // An error says that it was closed already.
+            let _ = closed.await;
+        }
+    }
+}

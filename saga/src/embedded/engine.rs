@@ -1,0 +1,322 @@
+//! The engine: the one task that writes. It takes the requests that are already there, carries them
+//! out in one transaction (so that all of them share one sync of the disk), and answers them all.
+//!
+//! Invariant: nothing is answered or handed out before it is committed. A request whose content
+//! SQLite refuses fails alone; while the disk fails, publishing fails and settlements are kept.
+
+use std::time::Duration;
+
+use events::{Event, Timestamp};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+
+use super::desk::Desk;
+use super::request::{Publish, Request, Settle, Settled, Work};
+use super::storage::{self, Batch, Committed, Found, Storage};
+use crate::bus::{Health, PublishError};
+use crate::failure::chain;
+use crate::retry::Backoff;
+
+/// What one transaction carries out at most, in events: bounds its memory, and how long a request
+/// waits behind it.
+const GROUP_EVENTS: usize = 4_096;
+
+pub(super) struct Engine {
+    requests: mpsc::Receiver<Request>,
+    storage: Storage,
+    desk: Desk,
+    health: watch::Sender<Health>,
+    journal_end: watch::Sender<i64>,
+    /// When the next waiting event is due.
+    next_due: Option<Timestamp>,
+    /// Settlements that could not be written yet.
+    unwritten: Vec<Work>,
+    /// Set while writing fails: when it is tried again even if nobody asks.
+    trouble: Option<Trouble>,
+    closing: Option<oneshot::Sender<()>>,
+}
+
+struct Trouble {
+    backoff: Backoff,
+    retry_at: tokio::time::Instant,
+}
+
+enum Wake {
+    Request(Request),
+    /// Something is due.
+    Timer,
+    /// Nobody can ask for anything any more.
+    Abandoned,
+}
+
+impl Engine {
+    /// An engine on a connected storage, and what tells others of its health and of the journal.
+    pub(super) fn new(
+        storage: Storage,
+        found: Found,
+        requests: mpsc::Receiver<Request>,
+        desk: Desk,
+    ) -> (Self, watch::Receiver<Health>, watch::Receiver<i64>) {
+        let (health, health_seen) = watch::channel(Health::Up);
+        let (journal_end, journal_end_seen) = watch::channel(storage.last_position());
+        let mut engine = Self {
+            requests,
+            storage,
+            desk,
+            health,
+            journal_end,
+            next_due: None,
+            unwritten: Vec::new(),
+            trouble: None,
+            closing: None,
+        };
+        engine.recover(found);
+        (engine, health_seen, journal_end_seen)
+    }
+
+    /// Runs until the bus is closed, or until nobody is left who could ask for something. A stop of
+    /// the process does not end it: what others have in hand then is still to be settled.
+    pub(super) async fn run(mut self) {
+        // What an earlier process had in hand is given back before anyone asks for it.
+        let mut work = std::mem::take(&mut self.unwritten);
+        loop {
+            self.carry_out(work).await;
+            if self.closing.is_some() {
+                break;
+            }
+            match self.wait().await {
+                Wake::Request(request) => work = self.gather(Some(request)),
+                Wake::Timer => work = self.gather(None),
+                Wake::Abandoned => break,
+            }
+        }
+        self.end().await;
+    }
+
+    async fn wait(&mut self) -> Wake {
+        let timer = wait_for(self.next_wake());
+        tokio::select! {
+            request = self.requests.recv() => request.map_or(Wake::Abandoned, Wake::Request),
+            () = timer => Wake::Timer,
+        }
+    }
+
+    /// How long until there is something to do without being asked.
+    fn next_wake(&self) -> Option<Duration> {
+        if let Some(trouble) = &self.trouble {
+            return Some(
+                trouble
+                    .retry_at
+                    .saturating_duration_since(tokio::time::Instant::now()),
+            );
+        }
+        self.next_due.map(|due| due.since(Timestamp::now()))
+    }
+
+    /// What is there to be done now, bounded.
+    fn gather(&mut self, first: Option<Request>) -> Vec<Work> {
+        let mut work = std::mem::take(&mut self.unwritten);
+        let mut events = 0;
+        let mut next = first.or_else(|| self.requests.try_recv().ok());
+        while let Some(request) = next {
+            events += request.events();
+            work.extend(self.admit(request));
+            if events >= GROUP_EVENTS || self.closing.is_some() {
+                break;
+            }
+            next = self.requests.try_recv().ok();
+        }
+        work
+    }
+
+    /// Takes the request up; returns what it needs written.
+    fn admit(&mut self, request: Request) -> Option<Work> {
+        match request {
+            Request::Publish(publish) => Some(Work::Publish(publish)),
+            Request::Subscribe(subscribe) => {
+                self.desk.add(subscribe);
+                None
+            }
+            Request::Settle {
+                consumer,
+                queue,
+                settlements,
+                done,
+            } => {
+                let now = Timestamp::now();
+                let settled = self.desk.settle(consumer, &queue, settlements, now);
+                Some(Work::Settle(Settle {
+                    queue,
+                    settled,
+                    done: Some(done),
+                }))
+            }
+            Request::Gone { consumer, source } => self.desk.remove(consumer, source),
+            Request::Close(closed) => {
+                self.closing = Some(closed);
+                None
+            }
+        }
+    }
+
+    /// Carries out the work, all of it in one transaction if its content allows that.
+    async fn carry_out(&mut self, mut work: Vec<Work>) {
+        if let Err(error) = self.reconnect().await {
+            return self.fail(work, &error);
+        }
+        work.append(&mut self.unwritten);
+        // The halves of what failed together. The first is on top, which keeps the order.
+        let mut groups = vec![work];
+        while let Some(mut group) = groups.pop() {
+            let batch = self.batch(&group);
+            if batch.is_empty() && self.trouble.is_none() {
+                self.answer(group);
+                continue;
+            }
+            match self.storage.commit(&batch).await {
+                Ok(committed) => self.complete(group, &batch, committed),
+                Err(error) if group.len() > 1 && storage::is_about_content(&error) => {
+                    groups.push(group.split_off(group.len() / 2));
+                    groups.push(group);
+                }
+                Err(error) => self.fail(group, &error),
+            }
+        }
+    }
+
+    async fn reconnect(&mut self) -> Result<(), sqlx::Error> {
+        if !self.storage.is_connected() {
+            let found = self.storage.connect().await?;
+            self.recover(found);
+        }
+        Ok(())
+    }
+
+    /// Takes up what the file holds. What it says is in hand, and nobody has, is given back.
+    fn recover(&mut self, found: Found) {
+        self.next_due = found.next_due;
+        for (queue, mut returned) in found.in_hand {
+            returned.retain(|position| !self.desk.holds(&queue, *position));
+            let settled = Settled {
+                returned,
+                ..Settled::default()
+            };
+            self.unwritten.push(Work::Settle(Settle {
+                queue,
+                settled,
+                done: None,
+            }));
+        }
+    }
+
+    fn batch(&mut self, work: &[Work]) -> Batch {
+        let mut batch = Batch::new(work, Timestamp::now());
+        for queue in batch.refills() {
+            self.desk.refilled(queue);
+        }
+        if self.next_due.is_some_and(|due| due <= batch.now) {
+            batch.wake_due = true;
+            self.desk.all_refilled();
+        }
+        batch.claims = self.desk.claims();
+        batch
+    }
+
+    fn complete(&mut self, work: Vec<Work>, batch: &Batch, committed: Committed) {
+        if self.trouble.take().is_some() {
+            info!("the bus database can be written again");
+            self.health.send_replace(Health::Up);
+        }
+        for (claim, claimed) in batch.claims.iter().zip(committed.claimed) {
+            self.desk.hand_out(claim, claimed);
+        }
+        if let Some(next_due) = committed.next_due {
+            self.next_due = next_due;
+        }
+        for event in committed.exhausted {
+            report_exhausted(&event);
+        }
+        self.answer(work);
+        self.journal_end.send_replace(self.storage.last_position());
+    }
+
+    /// Tells everyone that it is done. Who does not wait for the answer any more does not need it.
+    fn answer(&mut self, work: Vec<Work>) {
+        for item in work {
+            match item {
+                Work::Publish(Publish { events, done }) => {
+                    for event in events {
+                        if let Some(instance) = event.instance {
+                            self.desk.reply(&instance, event.json);
+                        }
+                    }
+                    let _ = done.send(Ok(()));
+                }
+                Work::Settle(Settle { done, .. }) => {
+                    let _ = done.map(|done| done.send(()));
+                }
+            }
+        }
+    }
+
+    /// Publishers are told; settlements are kept for the next try.
+    fn fail(&mut self, work: Vec<Work>, error: &sqlx::Error) {
+        let reason = chain(error);
+        error!(error = reason, "the bus database cannot be written");
+        let publish_alone = storage::is_about_content(error) && matches!(*work, [Work::Publish(_)]);
+        for item in work {
+            match item {
+                Work::Publish(Publish { done, .. }) => {
+                    let reason = reason.clone();
+                    let _ = done.send(Err(PublishError::Unavailable { reason }));
+                }
+                settle @ Work::Settle(_) => self.unwritten.push(settle),
+            }
+        }
+        if !publish_alone {
+            self.storage.disconnect();
+            self.back_off(&reason);
+        }
+    }
+
+    fn back_off(&mut self, reason: &str) {
+        let mut backoff = self.trouble.take().map(|t| t.backoff).unwrap_or_default();
+        let retry_at = tokio::time::Instant::now() + backoff.next_delay();
+        self.trouble = Some(Trouble { backoff, retry_at });
+        self.health.send_replace(Health::Down {
+            waiting_for: format!("the bus database: {reason}"),
+        });
+    }
+
+    async fn end(self) {
+        if let Err(error) = self.storage.close().await {
+            warn!(
+                error = chain(&error),
+                "the bus database was not closed in good order"
+            );
+        }
+        if let Some(closed) = self.closing {
+            let _ = closed.send(());
+        }
+    }
+}
+
+async fn wait_for(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn report_exhausted(json: &str) {
+    let text = "an event was handed out again and again and never settled; it is parked";
+    match Event::from_json(json.as_bytes()) {
+        Ok(event) => error!(
+            saga_id = %event.saga_id,
+            message_id = %event.id,
+            message_type = %event.message_type(),
+            "{text}"
+        ),
+        Err(error) => error!(error = chain(&error), "{text}, and it cannot be decoded"),
+    }
+}

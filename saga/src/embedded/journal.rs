@@ -1,0 +1,76 @@
+//! Reads the journal over a connection of its own, and is woken by each commit.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use events::Event;
+use sqlx::SqliteConnection;
+use tokio::sync::watch;
+use tracing::warn;
+
+use super::database;
+use super::storage::signed;
+use crate::bus::{JournalPage, JournalPosition, JournalReader};
+use crate::failure::chain;
+use crate::retry::Backoff;
+
+pub(super) struct EmbeddedJournal {
+    pub(super) path: PathBuf,
+    pub(super) connection: Option<SqliteConnection>,
+    /// The position of the last event that is committed.
+    pub(super) end: watch::Receiver<i64>,
+    /// The position of the last event that was read.
+    pub(super) position: i64,
+}
+
+#[async_trait]
+impl JournalReader for EmbeddedJournal {
+    async fn read(&mut self, max: usize) -> JournalPage {
+        let mut backoff = Backoff::new();
+        loop {
+            self.wait_for_more().await;
+            match self.page(max.max(1)).await {
+                Ok(page) if !page.entries.is_empty() => return page,
+                // The end was told by an engine that has lost its disk since.
+                Ok(_) => {}
+                Err(error) => {
+                    warn!(error = chain(&error), "the journal cannot be read");
+                    self.connection = None;
+                }
+            }
+            tokio::time::sleep(backoff.next_delay()).await;
+        }
+    }
+}
+
+impl EmbeddedJournal {
+    async fn wait_for_more(&mut self) {
+        let position = self.position;
+        if self.end.wait_for(|end| *end > position).await.is_err() {
+            // The bus is closed. Nothing comes any more, and whoever waits is about to be stopped.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn page(&mut self, max: usize) -> Result<JournalPage, sqlx::Error> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(database::reader(&self.path).await?),
+        };
+        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+            "SELECT position, event FROM journal WHERE position > ?1 ORDER BY position LIMIT ?2",
+        )
+        .bind(self.position)
+        .bind(signed(max))
+        .fetch_all(connection)
+        .await?;
+        self.position = rows.last().map_or(self.position, |(position, _)| *position);
+        Ok(JournalPage {
+            entries: rows
+                .iter()
+                .map(|(_, json)| Event::from_json(json))
+                .collect(),
+            position: JournalPosition(self.position),
+        })
+    }
+}
