@@ -5,6 +5,7 @@
 //! the process last wrote. Everything is blocking: a test reads as the story that it tells.
 
 pub mod audit;
+pub mod fresh_database;
 pub mod http;
 pub mod leash;
 pub mod load;
