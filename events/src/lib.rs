@@ -7,6 +7,7 @@ pub mod choreography;
 mod envelope;
 mod ids;
 mod message;
+mod particulars;
 pub mod progress;
 mod routing;
 mod timestamp;
@@ -19,5 +20,6 @@ pub use message::{
     Class, Message, MessageType, PurchaseAndRegister, PurchaseRejected, Reason,
     RegistrationCompleted, RegistrationFailed, TicketDeleted, TicketPurchased,
 };
+pub use particulars::Particulars;
 pub use routing::{Route, route};
 pub use timestamp::Timestamp;

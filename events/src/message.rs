@@ -1,8 +1,8 @@
 //! Every message of the system, and the list that gives each its wire identity.
 //!
 //! To add one: write its struct, add one line to `register!`, add its row to the
-//! [choreography table](crate::choreography), and bless its golden file
-//! (`BLESS=1 cargo test -p events`).
+//! [choreography table](crate::choreography), say what it carries
+//! ([`Message::particulars`]), and bless its golden file (`BLESS=1 cargo test -p events`).
 //!
 //! Decoding is strict where that protects (a missing or wrong field is an error that names it) and
 //! tolerant where a newer writer must be understood (unknown fields and unknown reasons pass).
