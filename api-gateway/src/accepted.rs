@@ -1,0 +1,164 @@
+//! The sagas this instance started lately, and how they ended if it heard: what a caller may ask
+//! for before the ledger has it. The ledger is a moment behind the journal, and no caller shall
+//! hear "unknown" of a saga just accepted, or "running" of one just reported as ended.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use events::choreography::{Outcome, Saga};
+use events::{Event, Reason, RegistId, SagaId, TicketId, Timestamp, UserId, UserTicketId};
+
+/// Three seconds at twenty thousand sagas a second, some ten megabytes.
+const MAX_REMEMBERED: usize = 65_536;
+/// By now the ledger has it, or its database is away and readiness says so.
+const REMEMBERED_FOR: Duration = Duration::from_secs(60);
+
+#[derive(Default)]
+pub(crate) struct AcceptedSagas {
+    remembered: Mutex<Remembered>,
+}
+
+#[derive(Default)]
+struct Remembered {
+    sagas: HashMap<SagaId, Accepted>,
+    /// Oldest first. May name sagas that are forgotten already.
+    order: VecDeque<(Timestamp, SagaId)>,
+}
+
+/// What is known of a saga without the ledger.
+#[derive(Clone, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) saga: &'static Saga,
+    pub(crate) started_at: Timestamp,
+    pub(crate) user_id: Option<UserId>,
+    pub(crate) ticket_id: Option<TicketId>,
+    pub(crate) user_ticket_id: Option<UserTicketId>,
+    pub(crate) end: Option<End>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub(crate) outcome: Outcome,
+    pub(crate) at: Timestamp,
+    pub(crate) regist_id: Option<RegistId>,
+    pub(crate) reason: Option<Reason>,
+}
+
+impl AcceptedSagas {
+    /// Remembers the saga that this command starts.
+    pub(crate) fn started(&self, saga: &'static Saga, command: &Event) {
+        let ids = command.message.particulars();
+        let accepted = Accepted {
+            saga,
+            started_at: command.time,
+            user_id: ids.user_id,
+            ticket_id: ids.ticket_id,
+            user_ticket_id: ids.user_ticket_id,
+            end: None,
+        };
+        let mut remembered = self.lock();
+        remembered.forget_before(command.time);
+        remembered.order.push_back((command.time, command.saga_id));
+        remembered.sagas.insert(command.saga_id, accepted);
+    }
+
+    /// Forgets a saga whose command the broker did not confirm: only the ledger can tell.
+    pub(crate) fn not_started(&self, saga_id: SagaId) {
+        self.lock().sagas.remove(&saga_id);
+    }
+
+    /// Remembers how it ended, if this event ends a saga that is remembered.
+    pub(crate) fn ended(&self, event: &Event) {
+        let mut remembered = self.lock();
+        let Some(accepted) = remembered.sagas.get_mut(&event.saga_id) else {
+            return;
+        };
+        let Some(outcome) = accepted.saga.outcome_of(event.message_type()) else {
+            return;
+        };
+        let seen = event.message.particulars();
+        accepted.end = Some(End {
+            outcome,
+            at: event.time,
+            regist_id: seen.regist_id,
+            reason: seen.reason.cloned(),
+        });
+    }
+
+    pub(crate) fn get(&self, saga_id: SagaId) -> Option<Accepted> {
+        self.lock().sagas.get(&saga_id).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Remembered> {
+        // No code that holds the lock can leave the maps half changed.
+        self.remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Remembered {
+    fn forget_before(&mut self, now: Timestamp) {
+        while let Some(&(started, saga_id)) = self.order.front() {
+            let full = self.order.len() >= MAX_REMEMBERED;
+            if !full && now.since(started) < REMEMBERED_FOR {
+                return;
+            }
+            self.order.pop_front();
+            self.sagas.remove(&saga_id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events::choreography::PURCHASE_AND_REGISTER;
+    use events::{MessageType, PurchaseAndRegister};
+
+    use super::*;
+
+    fn command(second: i64) -> Event {
+        let saga_id = SagaId::mint();
+        Event {
+            id: Event::id_of(saga_id, MessageType::PurchaseAndRegister),
+            source: "api-gateway".into(),
+            time: Timestamp::from_micros(second * 1_000_000),
+            saga_id,
+            causation_id: None,
+            traceparent: None,
+            reply_to: None,
+            deadline: None,
+            message: PurchaseAndRegister {
+                user_id: UserId(1),
+                ticket_id: TicketId(1),
+                user_ticket_id: UserTicketId::mint(),
+            }
+            .into(),
+        }
+    }
+
+    #[test]
+    fn a_saga_is_forgotten_after_a_while() {
+        let sagas = AcceptedSagas::default();
+        let (old, young) = (command(0), command(60));
+        sagas.started(&PURCHASE_AND_REGISTER, &old);
+        sagas.started(&PURCHASE_AND_REGISTER, &young);
+        assert!(sagas.get(old.saga_id).is_none());
+        assert!(sagas.get(young.saga_id).is_some());
+    }
+
+    #[test]
+    fn no_more_than_the_limit_are_remembered() {
+        let sagas = AcceptedSagas::default();
+        let first = command(0);
+        sagas.started(&PURCHASE_AND_REGISTER, &first);
+        for _ in 1..MAX_REMEMBERED {
+            sagas.started(&PURCHASE_AND_REGISTER, &command(0));
+        }
+        assert!(sagas.get(first.saga_id).is_some());
+        sagas.started(&PURCHASE_AND_REGISTER, &command(0));
+        assert!(sagas.get(first.saga_id).is_none());
+        assert_eq!(sagas.lock().sagas.len(), MAX_REMEMBERED);
+    }
+}

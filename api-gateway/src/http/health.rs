@@ -1,0 +1,77 @@
+//! For machines that watch over machines: is it alive, is it ready and if not what is it waiting
+//! for, and its metrics.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use saga::bus::Health;
+use serde::Serialize;
+
+use super::Gateway;
+
+#[derive(Serialize)]
+struct Liveness {
+    status: &'static str,
+}
+
+#[derive(Serialize)]
+struct Readiness {
+    status: &'static str,
+    bus: Dependency,
+    store: Dependency,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Dependency {
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_for: Option<String>,
+}
+
+/// Restarting the process helps nothing as long as it answers at all.
+pub(super) async fn livez() -> Response {
+    Json(Liveness { status: "alive" }).into_response()
+}
+
+pub(super) async fn readyz(State(gateway): State<Gateway>) -> Response {
+    let (bus, store) = (gateway.bus_health(), gateway.store_health());
+    let ready = bus.is_up() && store.is_up() && !gateway.is_stopping();
+    let status = match ready {
+        true => "ready",
+        false if gateway.is_stopping() => "stopping",
+        false => "waiting",
+    };
+    let readiness = Readiness {
+        status,
+        bus: bus.into(),
+        store: store.into(),
+    };
+    let code = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (code, Json(readiness)).into_response()
+}
+
+pub(super) async fn metrics(State(gateway): State<Gateway>) -> Response {
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], gateway.render_metrics()).into_response()
+}
+
+impl From<Health> for Dependency {
+    fn from(health: Health) -> Self {
+        match health {
+            Health::Up => Self {
+                state: "up",
+                waiting_for: None,
+            },
+            Health::Down { waiting_for } => Self {
+                state: "down",
+                waiting_for: Some(waiting_for),
+            },
+        }
+    }
+}

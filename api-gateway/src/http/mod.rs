@@ -1,0 +1,166 @@
+//! The routes, what they share, and the server. Whatever happens, the answer is the envelope of a
+//! success or a problem with a true status; never an empty 200.
+
+mod body;
+mod envelope;
+mod health;
+mod problem;
+mod regist;
+mod sagas;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum::serve::ListenerExt;
+use saga::bus::Health;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::Surroundings;
+use crate::http::problem::{INVALID_PARAMETER, NOT_FOUND, Problem};
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+use crate::starter::Starter;
+
+/// How long requests may hold up a stop: longer than waiting callers linger, shorter than
+/// [`saga::SHUTDOWN_LIMIT`].
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// What a caller's number must be, as error messages say it.
+const WHOLE_NUMBER: &str =
+    "a whole number from 0 to 18446744073709551615, as a JSON number or a string of digits";
+
+/// What every handler may use.
+#[derive(Clone)]
+pub(crate) struct Gateway(Arc<Shared>);
+
+struct Shared {
+    starter: Starter,
+    ledger: Arc<dyn Ledger>,
+    bus_health: watch::Receiver<Health>,
+    store_health: watch::Receiver<Health>,
+    render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+impl Gateway {
+    pub(crate) fn new(starter: Starter, surroundings: &Surroundings) -> Self {
+        Self(Arc::new(Shared {
+            starter,
+            ledger: Arc::clone(&surroundings.ledger),
+            bus_health: surroundings.bus.health(),
+            store_health: surroundings.store.clone(),
+            render_metrics: Arc::clone(&surroundings.render_metrics),
+        }))
+    }
+
+    fn starter(&self) -> &Starter {
+        &self.0.starter
+    }
+
+    fn ledger(&self) -> &dyn Ledger {
+        self.0.ledger.as_ref()
+    }
+
+    fn bus_health(&self) -> Health {
+        self.0.bus_health.borrow().clone()
+    }
+
+    fn store_health(&self) -> Health {
+        self.0.store_health.borrow().clone()
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.0.starter.stop.is_cancelled()
+    }
+
+    fn render_metrics(&self) -> String {
+        (self.0.render_metrics)()
+    }
+}
+
+/// Every route, one line each; a path below `src/http` mirrors the URL.
+pub(crate) fn router(gateway: Gateway) -> Router {
+    Router::new()
+        .route("/regist/trans", post(regist::trans::post))
+        .route("/sagas/{id}", get(sagas::get))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(no_route)
+        .layer(DefaultBodyLimit::max(body::BODY_LIMIT))
+        .layer(from_fn(measure))
+        .with_state(gateway)
+}
+
+/// Serves until the stop, then answers what is in flight, within a limit.
+pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    // An answer is one small write; waiting to fill a packet would only delay it.
+    let listener = listener.tap_io(|stream: &mut TcpStream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            warn!(%error, "TCP_NODELAY is not set");
+        }
+    });
+    let graceful = axum::serve(listener, router)
+        .with_graceful_shutdown(stop.clone().cancelled_owned())
+        .into_future();
+    let limit = async {
+        stop.cancelled().await;
+        tokio::time::sleep(DRAIN_LIMIT).await;
+    };
+    tokio::select! {
+        served = graceful => {
+            if let Err(error) = served {
+                error!(%error, "the HTTP server ended");
+            }
+        }
+        () = limit => warn!("requests were still in flight {DRAIN_LIMIT:?} after the stop"),
+    }
+}
+
+async fn measure(request: Request, next: Next) -> Response {
+    let (start, method) = (Instant::now(), request.method().clone());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    Metrics::request(
+        method.as_str(),
+        route,
+        response.status().as_u16(),
+        start.elapsed(),
+    );
+    response
+}
+
+async fn no_route(method: Method, uri: Uri) -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "route-not-found",
+        "No such route",
+        NOT_FOUND,
+        format!("there is no route {method} {}", uri.path()),
+    )
+}
+
+/// The router adds the `Allow` header.
+async fn wrong_method(method: Method, uri: Uri) -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "The route has other methods",
+        INVALID_PARAMETER,
+        format!(
+            "{} is not for {method}; the Allow header says what it is for",
+            uri.path()
+        ),
+    )
+}

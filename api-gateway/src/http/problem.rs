@@ -1,0 +1,166 @@
+//! An error: RFC 9457 `application/problem+json` with a true HTTP status, which also carries the
+//! original's `code` and `message`, and every field that was wrong.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use events::{Reason, SagaId};
+use serde::Serialize;
+
+use super::envelope::{RETRY_AFTER, saga_url};
+
+/// The original's code and message of an error.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SeedCode(pub(super) u16, pub(super) &'static str);
+
+pub(super) const MESSAGE_HANDLING_FAILED: SeedCode = SeedCode(1001, "消息处理失败！");
+pub(super) const BUSY: SeedCode = SeedCode(1002, "系统繁忙!");
+pub(super) const INVALID_PARAMETER: SeedCode = SeedCode(1003, "无效的参数！");
+pub(super) const NOT_FOUND: SeedCode = SeedCode(1007, "查询失败");
+
+/// One wrong field, and what to send instead.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct FieldError {
+    pub(super) field: String,
+    pub(super) detail: String,
+}
+
+/// Boxed, because it is the unlikely half of every handler's result.
+#[derive(Debug)]
+pub(super) struct Problem(Box<Members>);
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Members {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    #[serde(serialize_with = "status_number")]
+    status: StatusCode,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+    code: u16,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    saga_id: Option<SagaId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
+    errors: Vec<FieldError>,
+}
+
+impl Problem {
+    /// `name` identifies the kind of problem: `kebab-case`, and stable.
+    pub(super) fn new(
+        status: StatusCode,
+        name: &str,
+        title: &'static str,
+        SeedCode(code, message): SeedCode,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self(Box::new(Members {
+            kind: format!("/problems/{name}"),
+            title,
+            status,
+            detail: detail.into(),
+            instance: None,
+            code,
+            message: message.to_owned(),
+            saga_id: None,
+            reason: None,
+            errors: Vec::new(),
+        }))
+    }
+
+    pub(super) fn invalid(detail: impl Into<String>, errors: Vec<FieldError>) -> Self {
+        let mut problem = Self::new(
+            StatusCode::BAD_REQUEST,
+            "invalid-parameter",
+            "The request has invalid parameters",
+            INVALID_PARAMETER,
+            detail,
+        );
+        problem.0.errors = errors;
+        problem
+    }
+
+    /// Nothing is wrong with the request; it may be sent again.
+    pub(super) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "The system cannot do this now",
+            BUSY,
+            detail,
+        )
+    }
+
+    /// A step refused; what was done before is undone.
+    pub(super) fn refused(reason: Option<&Reason>) -> Self {
+        let (code, message, detail) = Self::about(reason);
+        let mut problem = Self::new(
+            StatusCode::CONFLICT,
+            "refused",
+            "The saga was refused",
+            SeedCode(code, ""),
+            detail,
+        );
+        problem.0.message = message;
+        problem.0.reason = reason.cloned();
+        problem
+    }
+
+    /// A reason without a line of its own shows as itself.
+    fn about(reason: Option<&Reason>) -> (u16, String, String) {
+        match reason {
+            Some(reason) if *reason == Reason::ALREADY_REGISTERED => (
+                409,
+                "用户已报名，请勿重复报名！".to_owned(),
+                "the user already has a live registration for this ticket".to_owned(),
+            ),
+            Some(reason) if *reason == Reason::DEADLINE_EXCEEDED => (
+                BUSY.0,
+                "系统繁忙，报名已超时，请稍后重试！".to_owned(),
+                "the saga was not started before its deadline; send the request again".to_owned(),
+            ),
+            Some(reason) => (
+                409,
+                reason.to_string(),
+                format!("a step refused with the reason {reason}"),
+            ),
+            None => (
+                MESSAGE_HANDLING_FAILED.0,
+                MESSAGE_HANDLING_FAILED.1.to_owned(),
+                "a step refused and gave no reason".to_owned(),
+            ),
+        }
+    }
+
+    /// The saga that this is about, with its address.
+    pub(super) fn of_saga(mut self, saga_id: SagaId) -> Self {
+        self.0.instance = Some(saga_url(saga_id));
+        self.0.saga_id = Some(saga_id);
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.0.status;
+        let json = serde_json::to_vec(&self.0).expect("strings and numbers always serialize");
+        let mut response = (status, json).into_response();
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let after = HeaderValue::from_static(RETRY_AFTER);
+            response.headers_mut().insert(header::RETRY_AFTER, after);
+        }
+        response
+    }
+}
+
+fn status_number<S: serde::Serializer>(
+    status: &StatusCode,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}

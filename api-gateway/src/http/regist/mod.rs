@@ -1,0 +1,3 @@
+//! Routes under `/regist`.
+
+pub(super) mod trans;

@@ -1,0 +1,124 @@
+//! `POST /regist/trans`: buys a ticket and registers with it, both or neither, and waits for the
+//! outcome.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use events::choreography::{Outcome, PURCHASE_AND_REGISTER};
+use events::progress::Status;
+use events::{Event, PurchaseAndRegister, RegistId, SagaId, TicketId, UserId, UserTicketId};
+use serde::Serialize;
+
+use crate::http::body::{Fields, received};
+use crate::http::envelope::{accepted, callers_id, saga_url, success};
+use crate::http::problem::Problem;
+use crate::http::{Gateway, WHOLE_NUMBER};
+use crate::starter::{NotStarted, Waited};
+use crate::traceparent;
+
+const EXAMPLE: &str = r#"{"userId": 7, "ticketId": 42}"#;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Registered {
+    saga_id: SagaId,
+    user_ticket_id: UserTicketId,
+    regist_id: Option<RegistId>,
+    #[serde(serialize_with = "callers_id")]
+    user_id: Option<u64>,
+    #[serde(serialize_with = "callers_id")]
+    ticket_id: Option<u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Running {
+    saga_id: SagaId,
+    status: &'static str,
+    user_ticket_id: UserTicketId,
+}
+
+pub(in crate::http) async fn post(
+    State(gateway): State<Gateway>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let command = command(&received(body)?)?;
+    let callers_trace = headers
+        .get("traceparent")
+        .and_then(|text| text.to_str().ok());
+    let saga_id = SagaId::mint();
+    let waited = gateway
+        .starter()
+        .run(
+            &PURCHASE_AND_REGISTER,
+            saga_id,
+            command.clone().into(),
+            traceparent::adopt(callers_trace),
+        )
+        .await;
+    match waited {
+        Ok(Waited::Ended { outcome, end }) => ended(saga_id, &command, outcome, &end),
+        Ok(Waited::StillRunning) => {
+            let running = Running {
+                saga_id,
+                status: Status::Running.as_str(),
+                user_ticket_id: command.user_ticket_id,
+            };
+            Ok(accepted(saga_id, running))
+        }
+        Err(problem) => Err(not_started(saga_id, &problem)),
+    }
+}
+
+fn command(body: &[u8]) -> Result<PurchaseAndRegister, Problem> {
+    let mut fields = Fields::parse(body, EXAMPLE)?;
+    let user_id: Option<UserId> = fields.required("userId", WHOLE_NUMBER);
+    let ticket_id: Option<TicketId> = fields.required("ticketId", WHOLE_NUMBER);
+    let (Some(user_id), Some(ticket_id)) = (user_id, ticket_id) else {
+        return Err(fields.problem());
+    };
+    Ok(PurchaseAndRegister {
+        user_id,
+        ticket_id,
+        user_ticket_id: UserTicketId::mint(),
+    })
+}
+
+fn ended(
+    saga_id: SagaId,
+    command: &PurchaseAndRegister,
+    outcome: Outcome,
+    end: &Event,
+) -> Result<Response, Problem> {
+    let told = end.message.particulars();
+    match outcome {
+        Outcome::Completed => Ok(success(Registered {
+            saga_id,
+            user_ticket_id: command.user_ticket_id,
+            regist_id: told.regist_id,
+            user_id: Some(command.user_id.0),
+            ticket_id: Some(command.ticket_id.0),
+        })),
+        Outcome::Rejected | Outcome::Compensated => {
+            Err(Problem::refused(told.reason).of_saga(saga_id))
+        }
+    }
+}
+
+fn not_started(saga_id: SagaId, why: &NotStarted) -> Problem {
+    match why {
+        NotStarted::TooManyWaiting => Problem::unavailable(why.to_string()),
+        NotStarted::NotConfirmed(_) | NotStarted::NotInTime => {
+            let url = saga_url(saga_id);
+            Problem::unavailable(format!(
+                "{}. It may or may not have been accepted: GET {url} tells. If that stays 404, \
+                 nothing was done, and the request may be sent again",
+                saga::failure::chain(why)
+            ))
+            .of_saga(saga_id)
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! One saga as the ledger keeps it, folded from its messages. Pure: any order and any repetition of
+//! the same messages gives the same row, because each part of it is a set or a least value.
+//!
+//! Where the saga stands is not kept but derived ([`Progress`]) from the choreography table.
+
+use events::choreography::Outcome;
+use events::progress::{Progress, Status};
+use events::{Event, Reason, RegistId, SagaId, TicketId, Timestamp, UserId, UserTicketId};
+
+use super::timeline::Timeline;
+
+/// What is known of one saga.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub saga_id: SagaId,
+    pub user_id: Option<UserId>,
+    pub ticket_id: Option<TicketId>,
+    pub user_ticket_id: Option<UserTicketId>,
+    pub regist_id: Option<RegistId>,
+    pub reason: Option<Reason>,
+    pub timeline: Timeline,
+}
+
+/// The row after this message; `None` is a saga never heard of.
+pub fn fold(row: Option<Row>, event: &Event) -> Row {
+    let mut row = row.unwrap_or_else(|| Row::new(event.saga_id));
+    let seen = event.message.particulars();
+    keep_least(&mut row.user_id, seen.user_id);
+    keep_least(&mut row.ticket_id, seen.ticket_id);
+    keep_least(&mut row.user_ticket_id, seen.user_ticket_id);
+    keep_least(&mut row.regist_id, seen.regist_id);
+    if let Some(reason) = seen.reason {
+        let known = row.reason.as_ref().map(Reason::as_str);
+        if known.is_none_or(|known| reason.as_str() < known) {
+            row.reason = Some(reason.clone());
+        }
+    }
+    row.timeline.add(event);
+    row
+}
+
+/// All messages of a saga agree on these; should they not, the order they came in must not show.
+fn keep_least<T: Ord + Copy>(known: &mut Option<T>, seen: Option<T>) {
+    *known = match (*known, seen) {
+        (Some(known), Some(seen)) => Some(known.min(seen)),
+        (known, seen) => known.or(seen),
+    };
+}
+
+impl Row {
+    fn new(saga_id: SagaId) -> Self {
+        Self {
+            saga_id,
+            user_id: None,
+            ticket_id: None,
+            user_ticket_id: None,
+            regist_id: None,
+            reason: None,
+            timeline: Timeline::default(),
+        }
+    }
+
+    /// The kind of saga; empty when this build knows no saga with such messages.
+    pub fn kind(&self) -> &'static str {
+        self.timeline.saga().map_or("", |saga| saga.name)
+    }
+
+    pub fn progress(&self) -> Progress {
+        let entries = self.timeline.entries().iter();
+        let seen: Vec<_> = entries
+            .map(|entry| (entry.message_type, entry.time))
+            .collect();
+        self.timeline
+            .saga()
+            .map_or(Progress::Unknown, |saga| Progress::of(saga, &seen))
+    }
+
+    pub fn status(&self) -> Status {
+        self.progress().status()
+    }
+
+    /// How the saga ended, if it has.
+    pub fn outcome(&self) -> Option<Outcome> {
+        match self.progress() {
+            Progress::Ended { outcome, .. } => Some(outcome),
+            Progress::Waiting { .. } | Progress::Unknown => None,
+        }
+    }
+
+    /// When its command was minted; before that is known, the time of its first known message.
+    pub fn started_at(&self) -> Option<Timestamp> {
+        let start = self.timeline.saga().map(|saga| saga.start);
+        let entries = self.timeline.entries();
+        let command = entries
+            .iter()
+            .find(|entry| Some(entry.message_type) == start);
+        command.or(entries.first()).map(|entry| entry.time)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{
+        Cause, Message, MessageType, PurchaseAndRegister, RegistrationCompleted,
+        RegistrationFailed, TicketDeleted, TicketPurchased,
+    };
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_micros(second * 1_000_000)
+    }
+
+    struct Story {
+        events: Vec<Event>,
+    }
+
+    /// A saga by its messages, one a second.
+    impl Story {
+        fn begins() -> Self {
+            let saga_id = SagaId::mint();
+            let message = Message::from(PurchaseAndRegister {
+                user_id: UserId(7),
+                ticket_id: TicketId(u64::MAX),
+                user_ticket_id: UserTicketId::mint(),
+            });
+            let command = Event {
+                id: Event::id_of(saga_id, message.message_type()),
+                source: "api-gateway".into(),
+                time: at(0),
+                saga_id,
+                causation_id: None,
+                traceparent: None,
+                reply_to: None,
+                deadline: None,
+                message,
+            };
+            Self {
+                events: vec![command],
+            }
+        }
+
+        fn then(mut self, source: &'static str, message: impl Into<Message>) -> Self {
+            let by = self.events.last().expect("it has begun");
+            let time = at(i64::try_from(self.events.len()).unwrap());
+            let cause = Cause { by, source, time };
+            self.events.push(Event::caused(&cause, message.into()));
+            self
+        }
+
+        fn purchased(self) -> Self {
+            let ids = self.ids();
+            let message = TicketPurchased {
+                user_id: UserId(7),
+                ticket_id: TicketId(u64::MAX),
+                user_ticket_id: ids,
+            };
+            self.then("ticket-worker", message)
+        }
+
+        fn completed(self, regist_id: RegistId) -> Self {
+            let ids = self.ids();
+            let message = RegistrationCompleted {
+                regist_id,
+                user_id: UserId(7),
+                ticket_id: TicketId(u64::MAX),
+                user_ticket_id: ids,
+            };
+            self.then("regist-worker", message)
+        }
+
+        fn failed(self) -> Self {
+            let ids = self.ids();
+            let message = RegistrationFailed {
+                user_id: UserId(7),
+                ticket_id: TicketId(u64::MAX),
+                user_ticket_id: ids,
+                reason: Reason::ALREADY_REGISTERED,
+            };
+            self.then("regist-worker", message)
+        }
+
+        fn deleted(self) -> Self {
+            let message = TicketDeleted {
+                user_ticket_id: self.ids(),
+                cause: Reason::ALREADY_REGISTERED,
+            };
+            self.then("ticket-worker", message)
+        }
+
+        fn ids(&self) -> UserTicketId {
+            self.events[0].message.particulars().user_ticket_id.unwrap()
+        }
+    }
+
+    fn folded<'a>(events: impl IntoIterator<Item = &'a Event>) -> Row {
+        events
+            .into_iter()
+            .fold(None, |row, event| Some(fold(row, event)))
+            .unwrap()
+    }
+
+    /// Every order of the events, by Heap's algorithm.
+    fn orders(events: &mut Vec<Event>, k: usize, seen: &mut impl FnMut(&[Event])) {
+        if k <= 1 {
+            return seen(events);
+        }
+        for i in 0..k {
+            orders(events, k - 1, seen);
+            events.swap(if k.is_multiple_of(2) { i } else { 0 }, k - 1);
+        }
+    }
+
+    #[test]
+    fn a_completed_saga_has_all_that_its_messages_carry() {
+        let regist_id = RegistId::mint();
+        let story = Story::begins().purchased().completed(regist_id);
+        let row = folded(&story.events);
+        assert_eq!(row.status(), Status::Completed);
+        assert_eq!(row.kind(), "PurchaseAndRegister");
+        assert_eq!(row.started_at(), Some(at(0)));
+        assert_eq!(row.regist_id, Some(regist_id));
+        assert_eq!(row.ticket_id, Some(TicketId(u64::MAX)));
+        assert_eq!(row.reason, None);
+        assert_eq!(row.timeline.entries().len(), 3);
+    }
+
+    #[test]
+    fn any_order_and_any_repetition_gives_the_same_row() {
+        let mut events = Story::begins().purchased().failed().deleted().events;
+        let row = folded(&events);
+        assert_eq!(row.status(), Status::Compensated);
+        assert_eq!(row.reason, Some(Reason::ALREADY_REGISTERED));
+        events.push(events[1].clone());
+        let count = events.len();
+        orders(&mut events, count, &mut |order| {
+            assert_eq!(folded(order), row)
+        });
+    }
+
+    #[test]
+    fn an_undos_reply_repeated_with_another_cause_is_the_same_message() {
+        let story = Story::begins().purchased().failed().deleted();
+        let deleted = story.events[3].clone();
+        let mut again = deleted.clone();
+        again.causation_id = Some(story.events[0].id);
+        let (one, other) = (folded([&deleted, &again]), folded([&again, &deleted]));
+        assert_eq!(one, other);
+        assert_eq!(one.timeline.entries().len(), 1);
+    }
+
+    #[test]
+    fn a_running_saga_waits_for_the_step_that_has_not_answered() {
+        let row = folded(&Story::begins().purchased().events);
+        let Progress::Waiting { step, since } = row.progress() else {
+            panic!("{row:?}")
+        };
+        assert_eq!(
+            (step.queue().as_str(), since),
+            ("regist-worker.TicketPurchased", at(1))
+        );
+    }
+
+    #[test]
+    fn a_timeline_survives_its_text_and_the_text_is_short() {
+        let story = Story::begins().purchased().completed(RegistId::mint());
+        let row = folded(&story.events);
+        let text = row.timeline.to_text(row.saga_id);
+        assert_eq!(
+            Timeline::from_text(row.saga_id, &text).unwrap(),
+            row.timeline
+        );
+        assert_eq!(
+            text,
+            r#"[["PurchaseAndRegister","api-gateway",0],["TicketPurchased","ticket-worker",1000000,0],["RegistrationCompleted","regist-worker",2000000,1]]"#
+        );
+    }
+
+    #[test]
+    fn foreign_ids_causes_and_sources_survive_as_well() {
+        let mut event = Story::begins().events.remove(0);
+        event.id = events::EventId(SagaId::mint().0);
+        event.source = "some\u{0}one \"else\"".into();
+        let mut other = Story::begins().purchased().events.remove(1);
+        other.saga_id = event.saga_id;
+        let row = folded([&event, &other]);
+        let text = row.timeline.to_text(row.saga_id);
+        assert!(!text.contains('\0'));
+        assert_eq!(
+            Timeline::from_text(row.saga_id, &text).unwrap(),
+            row.timeline
+        );
+    }
+
+    #[test]
+    fn a_flood_of_messages_does_not_grow_a_row_without_end() {
+        let mut event = Story::begins().events.remove(0);
+        let start = event.time;
+        let mut row = None;
+        for second in 0..1_000 {
+            event.id = events::EventId(SagaId::mint().0);
+            event.time = start + std::time::Duration::from_secs(second);
+            row = Some(fold(row, &event));
+        }
+        let row = row.unwrap();
+        assert_eq!(row.timeline.entries().len(), 64);
+        assert_eq!(row.started_at(), Some(start));
+    }
+
+    #[test]
+    fn a_text_of_another_build_is_an_error_and_not_a_guess() {
+        let saga = SagaId::mint();
+        for wrong in [
+            "",
+            "{}",
+            r#"[["CouponIssued","x",1]]"#,
+            r#"[["TicketPurchased","x",1,7]]"#,
+        ] {
+            assert!(Timeline::from_text(saga, wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(MessageType::from_name("CouponIssued"), None);
+    }
+}

@@ -1,0 +1,161 @@
+//! The ledger: the journal folded into one row per saga, and the port to where the rows are kept.
+//!
+//! Rows and cursor are written in one transaction that only the holder of the lease can commit
+//! ([`Ledger::save`]), so a crash neither loses nor doubles anything and one replica projects.
+
+pub mod fold;
+mod postgres;
+pub mod projector;
+mod sqlite;
+mod timeline;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use events::progress::Progress;
+use events::{Reason, RegistId, SagaId, TicketId, Timestamp, UserId, UserTicketId};
+use saga::bus::JournalPosition;
+use uuid::Uuid;
+
+pub use fold::{Row, fold};
+pub use postgres::PostgresLedger;
+pub use sqlite::SqliteLedger;
+pub use timeline::{Entry, Timeline};
+
+/// A projector that is not heard of for this long is taken over from. Longer than any page takes,
+/// short enough that callers who ask for a saga meanwhile are not kept in the dark for long.
+pub const LEASE: Duration = Duration::from_secs(5);
+
+/// Where the rows are kept.
+#[async_trait]
+pub trait Ledger: Send + Sync + 'static {
+    /// The row of one saga.
+    async fn find(&self, saga: SagaId) -> Result<Option<Row>, LedgerError>;
+
+    /// The rows that exist of these sagas; one that cannot be read is reported by itself.
+    async fn load(&self, sagas: &[SagaId]) -> Result<Vec<Result<Row, UnreadableRow>>, LedgerError>;
+
+    /// Takes or renews the lease, unless another owner holds it at [`Lease::now`].
+    async fn claim(&self, lease: &Lease<'_>) -> Result<Claim, LedgerError>;
+
+    /// Gives the lease up, so that another replica need not wait for its end.
+    async fn release(&self, owner: &str) -> Result<(), LedgerError>;
+
+    /// Writes the rows, moves the cursor and renews the lease in one transaction; all or nothing,
+    /// and nothing if the cursor is not at `from` or another owner holds the lease.
+    async fn save(&self, page: &Projection<'_>) -> Result<Saved, LedgerError>;
+}
+
+/// Who projects, and until when no one else may.
+#[derive(Clone, Copy, Debug)]
+pub struct Lease<'a> {
+    pub owner: &'a str,
+    pub now: Timestamp,
+}
+
+impl Lease<'_> {
+    fn until(&self) -> Timestamp {
+        self.now + LEASE
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The lease is ours; the journal is projected up to here.
+    Held { cursor: Option<JournalPosition> },
+    /// Another replica projects.
+    Taken,
+}
+
+/// One page of the journal, folded.
+#[derive(Clone, Copy, Debug)]
+pub struct Projection<'a> {
+    pub rows: &'a [Row],
+    pub from: Option<JournalPosition>,
+    pub to: JournalPosition,
+    pub lease: Lease<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saved {
+    Yes,
+    /// The cursor or the lease is not ours any more; nothing was written.
+    NotOurs,
+}
+
+/// The database did not do what it was asked. Trying again is safe.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    #[error("the ledger's database failed")]
+    Database(#[from] sqlx::Error),
+    #[error("a row of the ledger cannot be read")]
+    Row(#[from] UnreadableRow),
+}
+
+/// A row was written by another build, or by hand. An operator must repair or delete it.
+#[derive(Debug, thiserror::Error)]
+#[error("the timeline of saga {saga_id} is unreadable")]
+pub struct UnreadableRow {
+    pub saga_id: SagaId,
+    pub source: serde_json::Error,
+}
+
+/// The columns that are read back: what [`Row`] is made of. The rest follows from them.
+type Stored = (
+    Uuid,
+    Option<i64>,
+    Option<i64>,
+    Option<Uuid>,
+    Option<Uuid>,
+    Option<String>,
+    String,
+);
+
+fn row_from(
+    (id, user, ticket, user_ticket, regist, reason, text): Stored,
+) -> Result<Row, UnreadableRow> {
+    let saga_id = SagaId(id);
+    let timeline = Timeline::from_text(saga_id, &text);
+    Ok(Row {
+        saga_id,
+        user_id: user.map(UserId::from_sql),
+        ticket_id: ticket.map(TicketId::from_sql),
+        user_ticket_id: user_ticket.map(UserTicketId),
+        regist_id: regist.map(RegistId),
+        reason: reason.map(Reason::from),
+        timeline: timeline.map_err(|source| UnreadableRow { saga_id, source })?,
+    })
+}
+
+/// The columns that are written only so that an operator can ask for them in SQL.
+struct Derived {
+    status: &'static str,
+    waits_for: Option<String>,
+    waits_since: Option<Timestamp>,
+    started_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+}
+
+impl Derived {
+    fn of(row: &Row) -> Self {
+        let progress = row.progress();
+        let (waits_for, waits_since, ended_at) = match &progress {
+            Progress::Waiting { step, since } => (Some(step.queue()), Some(*since), None),
+            Progress::Ended { at, .. } => (None, None, Some(*at)),
+            Progress::Unknown => (None, None, None),
+        };
+        Self {
+            status: progress.status().as_str(),
+            waits_for,
+            waits_since,
+            started_at: row.started_at(),
+            ended_at,
+        }
+    }
+}
+
+/// The reason as SQL text, which cannot hold the zero character that JSON can.
+fn reason_text(row: &Row) -> Option<String> {
+    let reason = row.reason.as_ref()?;
+    Some(reason.as_str().replace('\0', "\u{fffd}"))
+}

@@ -1,0 +1,169 @@
+//! The ledger in PostgreSQL. A page is one statement, hence one round trip and one commit: the
+//! cursor moves if it is where it should be and the lease is ours, and the rows are written only
+//! if it moved.
+
+use async_trait::async_trait;
+use events::SagaId;
+use saga::bus::JournalPosition;
+use sqlx::PgPool;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{
+    Claim, Derived, Ledger, LedgerError, Projection, Row, Saved, Stored, UnreadableRow,
+    reason_text, row_from,
+};
+
+#[derive(Clone, Debug)]
+pub struct PostgresLedger {
+    pool: PgPool,
+}
+
+impl PostgresLedger {
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+}
+
+const FIND: &str = "
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    FROM saga WHERE saga_id = $1";
+
+const LOAD: &str = "
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    FROM saga WHERE saga_id = ANY($1)";
+
+const CLAIM: &str = "
+    UPDATE ledger_cursor SET owner = $1, lease_until = $2
+    WHERE id = 1 AND (owner = $1 OR lease_until < $3)
+    RETURNING position";
+
+const RELEASE: &str = "UPDATE ledger_cursor SET lease_until = 'epoch' WHERE id = 1 AND owner = $1";
+
+const SAVE: &str = "
+    WITH moved AS (
+        UPDATE ledger_cursor SET position = $4, owner = $1, lease_until = $2
+        WHERE id = 1 AND position IS NOT DISTINCT FROM $5 AND (owner = $1 OR lease_until < $3)
+        RETURNING id
+    ), written AS (
+        INSERT INTO saga (saga_id, user_ticket_id, regist_id, user_id, ticket_id, started_at,
+            ended_at, waits_since, saga, status, waits_for, reason, timeline)
+        SELECT page.* FROM moved, UNNEST($6::uuid[], $7::uuid[], $8::uuid[], $9::bigint[],
+            $10::bigint[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
+            $14::text[], $15::text[], $16::text[], $17::text[], $18::text[]) AS page
+        ON CONFLICT (saga_id) DO UPDATE SET
+            user_ticket_id = excluded.user_ticket_id, regist_id = excluded.regist_id,
+            user_id = excluded.user_id, ticket_id = excluded.ticket_id,
+            started_at = excluded.started_at, ended_at = excluded.ended_at,
+            waits_since = excluded.waits_since, saga = excluded.saga, status = excluded.status,
+            waits_for = excluded.waits_for, reason = excluded.reason, timeline = excluded.timeline
+    )
+    SELECT EXISTS (SELECT FROM moved)";
+
+#[async_trait]
+impl Ledger for PostgresLedger {
+    async fn find(&self, saga: SagaId) -> Result<Option<Row>, LedgerError> {
+        let stored: Option<Stored> = sqlx::query_as(FIND)
+            .bind(saga.0)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(stored.map(row_from).transpose()?)
+    }
+
+    async fn load(&self, sagas: &[SagaId]) -> Result<Vec<Result<Row, UnreadableRow>>, LedgerError> {
+        let ids: Vec<Uuid> = sagas.iter().map(|saga| saga.0).collect();
+        let stored: Vec<Stored> = sqlx::query_as(LOAD).bind(ids).fetch_all(&self.pool).await?;
+        Ok(stored.into_iter().map(row_from).collect())
+    }
+
+    async fn claim(&self, lease: &super::Lease<'_>) -> Result<Claim, LedgerError> {
+        let held: Option<(Option<i64>,)> = sqlx::query_as(CLAIM)
+            .bind(lease.owner)
+            .bind(lease.until().to_offset())
+            .bind(lease.now.to_offset())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(held.map_or(Claim::Taken, |(position,)| Claim::Held {
+            cursor: position.map(JournalPosition),
+        }))
+    }
+
+    async fn release(&self, owner: &str) -> Result<(), LedgerError> {
+        sqlx::query(RELEASE).bind(owner).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn save(&self, page: &Projection<'_>) -> Result<Saved, LedgerError> {
+        let columns = Columns::of(page.rows);
+        let (moved,): (bool,) = sqlx::query_as(SAVE)
+            .bind(page.lease.owner)
+            .bind(page.lease.until().to_offset())
+            .bind(page.lease.now.to_offset())
+            .bind(page.to.0)
+            .bind(page.from.map(|position| position.0))
+            .bind(columns.saga_id)
+            .bind(columns.user_ticket_id)
+            .bind(columns.regist_id)
+            .bind(columns.user_id)
+            .bind(columns.ticket_id)
+            .bind(columns.started_at)
+            .bind(columns.ended_at)
+            .bind(columns.waits_since)
+            .bind(columns.saga)
+            .bind(columns.status)
+            .bind(columns.waits_for)
+            .bind(columns.reason)
+            .bind(columns.timeline)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(if moved { Saved::Yes } else { Saved::NotOurs })
+    }
+}
+
+/// The rows turned by ninety degrees: `UNNEST` takes columns.
+#[derive(Default)]
+struct Columns {
+    saga_id: Vec<Uuid>,
+    user_ticket_id: Vec<Option<Uuid>>,
+    regist_id: Vec<Option<Uuid>>,
+    user_id: Vec<Option<i64>>,
+    ticket_id: Vec<Option<i64>>,
+    started_at: Vec<Option<OffsetDateTime>>,
+    ended_at: Vec<Option<OffsetDateTime>>,
+    waits_since: Vec<Option<OffsetDateTime>>,
+    saga: Vec<&'static str>,
+    status: Vec<&'static str>,
+    waits_for: Vec<Option<String>>,
+    reason: Vec<Option<String>>,
+    timeline: Vec<String>,
+}
+
+impl Columns {
+    fn of(rows: &[Row]) -> Self {
+        let mut columns = Self::default();
+        for row in rows {
+            columns.push(row);
+        }
+        columns
+    }
+
+    fn push(&mut self, row: &Row) {
+        let derived = Derived::of(row);
+        self.saga_id.push(row.saga_id.0);
+        self.user_ticket_id.push(row.user_ticket_id.map(|id| id.0));
+        self.regist_id.push(row.regist_id.map(|id| id.0));
+        self.user_id.push(row.user_id.map(|id| id.to_sql()));
+        self.ticket_id.push(row.ticket_id.map(|id| id.to_sql()));
+        self.started_at
+            .push(derived.started_at.map(|at| at.to_offset()));
+        self.ended_at
+            .push(derived.ended_at.map(|at| at.to_offset()));
+        self.waits_since
+            .push(derived.waits_since.map(|at| at.to_offset()));
+        self.saga.push(row.kind());
+        self.status.push(derived.status);
+        self.waits_for.push(derived.waits_for);
+        self.reason.push(reason_text(row));
+        self.timeline.push(row.timeline.to_text(row.saga_id));
+    }
+}

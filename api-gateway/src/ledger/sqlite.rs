@@ -1,0 +1,166 @@
+//! The ledger in SQLite. A page travels as one JSON text: the statement count does not grow with
+//! the page, and each statement is a trip to SQLite's own thread.
+
+use async_trait::async_trait;
+use events::{SagaId, Timestamp};
+use saga::bus::JournalPosition;
+use serde_json::{Value, json};
+use sqlx::SqlitePool;
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
+
+use super::{
+    Claim, Derived, Ledger, LedgerError, Projection, Row, Saved, Stored, UnreadableRow,
+    reason_text, row_from,
+};
+
+#[derive(Clone, Debug)]
+pub struct SqliteLedger {
+    pool: SqlitePool,
+}
+
+impl SqliteLedger {
+    pub fn new(pool: SqlitePool) -> Self {
+        Self { pool }
+    }
+}
+
+const FIND: &str = "
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    FROM saga WHERE saga_id = ?1";
+
+const LOAD: &str = "
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    FROM saga WHERE saga_id IN (SELECT value FROM json_each(?1))";
+
+const CLAIM: &str = "
+    UPDATE ledger_cursor SET owner = ?1, lease_until = ?2
+    WHERE id = 1 AND (owner = ?1 OR lease_until < ?3)
+    RETURNING position";
+
+const RELEASE: &str = "UPDATE ledger_cursor SET lease_until = 0 WHERE id = 1 AND owner = ?1";
+
+const MOVE: &str = "
+    UPDATE ledger_cursor SET position = ?4, owner = ?1, lease_until = ?2
+    WHERE id = 1 AND position IS ?5 AND (owner = ?1 OR lease_until < ?3)";
+
+// `WHERE true` tells the parser that ON CONFLICT is no join condition.
+const WRITE: &str = "
+    INSERT INTO saga (saga_id, user_ticket_id, regist_id, user_id, ticket_id, started_at,
+        ended_at, waits_since, saga, status, waits_for, reason, timeline)
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
+        value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11,
+        value ->> 12
+    FROM json_each(?1) WHERE true
+    ON CONFLICT (saga_id) DO UPDATE SET
+        user_ticket_id = excluded.user_ticket_id, regist_id = excluded.regist_id,
+        user_id = excluded.user_id, ticket_id = excluded.ticket_id,
+        started_at = excluded.started_at, ended_at = excluded.ended_at,
+        waits_since = excluded.waits_since, saga = excluded.saga, status = excluded.status,
+        waits_for = excluded.waits_for, reason = excluded.reason, timeline = excluded.timeline";
+
+/// As read from SQLite, where ids are text.
+type Text = (
+    Hyphenated,
+    Option<i64>,
+    Option<i64>,
+    Option<Hyphenated>,
+    Option<Hyphenated>,
+    Option<String>,
+    String,
+);
+
+#[async_trait]
+impl Ledger for SqliteLedger {
+    async fn find(&self, saga: SagaId) -> Result<Option<Row>, LedgerError> {
+        let stored: Option<Text> = sqlx::query_as(FIND)
+            .bind(saga.0.hyphenated())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(stored.map(|text| row_from(parsed(text))).transpose()?)
+    }
+
+    async fn load(&self, sagas: &[SagaId]) -> Result<Vec<Result<Row, UnreadableRow>>, LedgerError> {
+        let stored: Vec<Text> = sqlx::query_as(LOAD)
+            .bind(json!(sagas).to_string())
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(stored
+            .into_iter()
+            .map(|text| row_from(parsed(text)))
+            .collect())
+    }
+
+    async fn claim(&self, lease: &super::Lease<'_>) -> Result<Claim, LedgerError> {
+        let held: Option<(Option<i64>,)> = sqlx::query_as(CLAIM)
+            .bind(lease.owner)
+            .bind(lease.until().as_micros())
+            .bind(lease.now.as_micros())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(held.map_or(Claim::Taken, |(position,)| Claim::Held {
+            cursor: position.map(JournalPosition),
+        }))
+    }
+
+    async fn release(&self, owner: &str) -> Result<(), LedgerError> {
+        sqlx::query(RELEASE).bind(owner).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn save(&self, page: &Projection<'_>) -> Result<Saved, LedgerError> {
+        let rows = Value::Array(page.rows.iter().map(array).collect());
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let moved = sqlx::query(MOVE)
+            .bind(page.lease.owner)
+            .bind(page.lease.until().as_micros())
+            .bind(page.lease.now.as_micros())
+            .bind(page.to.0)
+            .bind(page.from.map(|position| position.0))
+            .execute(&mut *transaction)
+            .await?;
+        if moved.rows_affected() == 0 {
+            transaction.rollback().await?;
+            return Ok(Saved::NotOurs);
+        }
+        sqlx::query(WRITE)
+            .bind(rows.to_string())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(Saved::Yes)
+    }
+}
+
+fn parsed((id, user, ticket, user_ticket, regist, reason, timeline): Text) -> Stored {
+    let uuid = |text: Hyphenated| Uuid::from(text);
+    (
+        uuid(id),
+        user,
+        ticket,
+        user_ticket.map(uuid),
+        regist.map(uuid),
+        reason,
+        timeline,
+    )
+}
+
+/// The row as [`WRITE`] takes it apart.
+fn array(row: &Row) -> Value {
+    let derived = Derived::of(row);
+    json!([
+        row.saga_id,
+        row.user_ticket_id,
+        row.regist_id,
+        row.user_id.map(|id| id.to_sql()),
+        row.ticket_id.map(|id| id.to_sql()),
+        derived.started_at.map(Timestamp::as_micros),
+        derived.ended_at.map(Timestamp::as_micros),
+        derived.waits_since.map(Timestamp::as_micros),
+        row.kind(),
+        derived.status,
+        derived.waits_for,
+        reason_text(row),
+        row.timeline.to_text(row.saga_id),
+    ])
+}
