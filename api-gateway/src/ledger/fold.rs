@@ -234,7 +234,7 @@ mod tests {
         events.push(events[1].clone());
         let count = events.len();
         orders(&mut events, count, &mut |order| {
-            assert_eq!(folded(order), row)
+            assert_eq!(folded(order), row);
         });
     }
 

@@ -1,0 +1,109 @@
+//! A fresh ledger for each test, in either database, and gone afterwards.
+
+use std::sync::Arc;
+
+use api_gateway::ledger::{Ledger, PostgresLedger, SqliteLedger};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgPool, SqlitePool};
+
+pub(crate) struct OnSqlite {
+    pool: SqlitePool,
+    _folder: tempfile::TempDir,
+}
+
+impl OnSqlite {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new()
+            .filename(folder.path().join("ledger.sqlite"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options)
+            .await
+            .unwrap();
+        sqlx::raw_sql(api_gateway::SQLITE_SCHEMA)
+            .execute(&pool)
+            .await
+            .unwrap();
+        Self {
+            pool,
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn ledger(&self) -> Arc<dyn Ledger> {
+        Arc::new(SqliteLedger::new(self.pool.clone()))
+    }
+
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        sqlx::query(sql).execute(&self.pool).await.unwrap();
+    }
+
+    pub(crate) async fn texts(&self, sql: &'static str) -> Vec<Option<String>> {
+        sqlx::query_scalar(sql).fetch_all(&self.pool).await.unwrap()
+    }
+}
+
+pub(crate) struct OnPostgres {
+    pool: PgPool,
+    server: PgConnectOptions,
+    name: String,
+}
+
+impl OnPostgres {
+    pub(crate) async fn new() -> Self {
+        let url = std::env::var("TEST_DATABASE_URL")
+            .expect("run ./test, or set TEST_DATABASE_URL to a PostgreSQL superuser's URL");
+        let server: PgConnectOptions = url.parse().unwrap();
+        let name = format!("gateway_test_{:016x}", rand::random::<u64>());
+        let mut connection = server.connect().await.unwrap();
+        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        let pool = PgPool::connect_with(server.clone().database(&name))
+            .await
+            .unwrap();
+        sqlx::raw_sql(api_gateway::POSTGRES_SCHEMA)
+            .execute(&pool)
+            .await
+            .unwrap();
+        Self { pool, server, name }
+    }
+
+    pub(crate) fn ledger(&self) -> Arc<dyn Ledger> {
+        Arc::new(PostgresLedger::new(self.pool.clone()))
+    }
+
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        sqlx::query(sql).execute(&self.pool).await.unwrap();
+    }
+
+    pub(crate) async fn texts(&self, sql: &'static str) -> Vec<Option<String>> {
+        sqlx::query_scalar(sql).fetch_all(&self.pool).await.unwrap()
+    }
+}
+
+impl Drop for OnPostgres {
+    /// Also after a failed test. On a thread of its own, because dropping cannot wait.
+    fn drop(&mut self) {
+        let (server, name) = (self.server.clone(), self.name.clone());
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let mut connection = server.connect().await.unwrap();
+                let sql = AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"));
+                sqlx::query(sql).execute(&mut connection).await.unwrap();
+            });
+        });
+        dropped.join().expect("the test's database is dropped");
+    }
+}

@@ -1,0 +1,356 @@
+//! What both stores of the ledger must do. Each claim runs on each.
+
+use std::time::Duration;
+
+use api_gateway::ledger::projector::project;
+use api_gateway::ledger::{Claim, LEASE, Lease, Ledger, Projection, Row, Saved, fold};
+use events::choreography::Outcome;
+use events::{Event, EventId, Reason, SagaId, TicketId, Timestamp, UserId};
+use saga::bus::JournalPosition;
+
+use crate::databases::{OnPostgres, OnSqlite};
+use crate::stories::{command, compensated, completed, rejected, whole};
+
+macro_rules! on_both_stores {
+    ($($claim:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $claim() {
+                let database = super::OnSqlite::new().await;
+                super::$claim(database.ledger().as_ref()).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $claim() {
+                let database = super::OnPostgres::new().await;
+                super::$claim(database.ledger().as_ref()).await;
+            })*
+        }
+    };
+}
+
+on_both_stores! {
+    a_row_is_found_as_it_was_saved
+    what_text_cannot_hold_does_not_stop_the_ledger
+    a_row_is_replaced_by_what_follows
+    an_unknown_saga_is_not_found
+    nothing_is_written_when_the_cursor_is_elsewhere
+    a_page_that_is_written_again_changes_nothing
+    a_page_without_events_moves_the_cursor
+    one_owner_projects_and_another_follows_after_the_lease
+    a_lease_that_is_given_back_is_free_at_once
+    pages_in_any_cut_and_with_repetitions_give_the_same_rows
+    an_end_is_counted_in_the_page_that_brings_it_and_not_again
+    a_large_page_is_written_whole
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_micros(second * 1_000_000)
+}
+
+fn lease(owner: &str, second: i64) -> Lease<'_> {
+    Lease {
+        owner,
+        now: at(second),
+    }
+}
+
+fn row(events: &[Event]) -> Row {
+    let folded = events
+        .iter()
+        .fold(None, |row, event| Some(fold(row, event)));
+    folded.expect("there are events")
+}
+
+/// Saves as the first owner there is.
+async fn save(ledger: &dyn Ledger, rows: &[Row], from: Option<i64>, to: i64) -> Saved {
+    let page = Projection {
+        rows,
+        from: from.map(JournalPosition),
+        to: JournalPosition(to),
+        lease: lease("one", 1),
+    };
+    ledger.save(&page).await.unwrap()
+}
+
+async fn cursor(ledger: &dyn Ledger) -> Claim {
+    ledger.claim(&lease("one", 1)).await.unwrap()
+}
+
+fn held(position: i64) -> Claim {
+    Claim::Held {
+        cursor: Some(JournalPosition(position)),
+    }
+}
+
+async fn a_row_is_found_as_it_was_saved(ledger: &dyn Ledger) {
+    let mut extreme = command();
+    if let events::Message::PurchaseAndRegister(data) = &mut extreme.message {
+        data.user_id = UserId(u64::MAX);
+        data.ticket_id = TicketId(1 << 63);
+    }
+    extreme.causation_id = Some(EventId(SagaId::mint().0));
+    extreme.source = "一个\"陌生\"来源".into();
+    let ended = command();
+    let rows = [
+        row(&[extreme]),
+        row(&[vec![ended.clone()], completed(&ended)].concat()),
+    ];
+    assert_eq!(save(ledger, &rows, None, 0).await, Saved::Yes);
+    for row in rows {
+        let found = ledger.find(row.saga_id).await.unwrap().unwrap();
+        assert_eq!(found, row);
+    }
+}
+
+async fn what_text_cannot_hold_does_not_stop_the_ledger(ledger: &dyn Ledger) {
+    let mut start = command();
+    start.source = "a\0b".into();
+    let reason = Reason::from("no\0reason".to_owned());
+    let row = row(&[vec![start.clone()], rejected(&start, reason)].concat());
+    assert_eq!(
+        save(ledger, std::slice::from_ref(&row), None, 0).await,
+        Saved::Yes
+    );
+    let found = ledger.find(row.saga_id).await.unwrap().unwrap();
+    assert_eq!(found.timeline, row.timeline);
+    assert_eq!(found.reason.unwrap().as_str(), "no\u{fffd}reason");
+}
+
+async fn a_row_is_replaced_by_what_follows(ledger: &dyn Ledger) {
+    let start = command();
+    let running = row(std::slice::from_ref(&start));
+    save(ledger, std::slice::from_ref(&running), None, 0).await;
+    let story = [
+        vec![start.clone()],
+        compensated(&start, Reason::ALREADY_REGISTERED),
+    ]
+    .concat();
+    let ended = row(&story);
+    save(ledger, std::slice::from_ref(&ended), Some(0), 4).await;
+    let found = ledger.find(start.saga_id).await.unwrap().unwrap();
+    assert_eq!(found, ended);
+    assert_eq!(cursor(ledger).await, held(4));
+}
+
+async fn an_unknown_saga_is_not_found(ledger: &dyn Ledger) {
+    assert!(ledger.find(SagaId::mint()).await.unwrap().is_none());
+    assert!(ledger.load(&[]).await.unwrap().is_empty());
+    assert!(ledger.load(&[SagaId::mint()]).await.unwrap().is_empty());
+}
+
+async fn nothing_is_written_when_the_cursor_is_elsewhere(ledger: &dyn Ledger) {
+    save(ledger, &[], None, 7).await;
+    let row = row(&whole());
+    for elsewhere in [None, Some(6), Some(8)] {
+        let rows = std::slice::from_ref(&row);
+        assert_eq!(save(ledger, rows, elsewhere, 9).await, Saved::NotOurs);
+    }
+    assert!(ledger.find(row.saga_id).await.unwrap().is_none());
+    assert_eq!(cursor(ledger).await, held(7));
+}
+
+async fn a_page_that_is_written_again_changes_nothing(ledger: &dyn Ledger) {
+    let row = row(&whole());
+    let rows = std::slice::from_ref(&row);
+    assert_eq!(save(ledger, rows, None, 3).await, Saved::Yes);
+    assert_eq!(save(ledger, rows, None, 3).await, Saved::NotOurs);
+    assert_eq!(cursor(ledger).await, held(3));
+}
+
+async fn a_page_without_events_moves_the_cursor(ledger: &dyn Ledger) {
+    let to = JournalPosition(5);
+    let ended = project(ledger, &[], None, to, lease("one", 1)).await;
+    assert_eq!(ended.unwrap(), Some(Vec::new()));
+    assert_eq!(cursor(ledger).await, held(5));
+}
+
+async fn one_owner_projects_and_another_follows_after_the_lease(ledger: &dyn Ledger) {
+    let lasts = i64::try_from(LEASE.as_secs()).unwrap();
+    let claim = |owner, second| async move { ledger.claim(&lease(owner, second)).await.unwrap() };
+    assert_eq!(claim("one", 100).await, Claim::Held { cursor: None });
+    assert_eq!(claim("two", 100 + lasts).await, Claim::Taken);
+    let page = |owner, second, to| {
+        let lease = lease(owner, second);
+        let (rows, from, to) = (&[] as &[Row], None, JournalPosition(to));
+        Projection {
+            rows,
+            from,
+            to,
+            lease,
+        }
+    };
+    let early = ledger.save(&page("two", 100 + lasts, 1)).await.unwrap();
+    assert_eq!(early, Saved::NotOurs);
+    // Late, and then the first owner comes back with the page it had in hand.
+    assert_eq!(
+        claim("two", 101 + lasts).await,
+        Claim::Held { cursor: None }
+    );
+    let late = ledger.save(&page("one", 101 + lasts, 1)).await.unwrap();
+    assert_eq!(late, Saved::NotOurs);
+    let ours = ledger.save(&page("two", 101 + lasts, 1)).await.unwrap();
+    assert_eq!(ours, Saved::Yes);
+    // Saving has renewed the lease.
+    assert_eq!(claim("one", 101 + 2 * lasts).await, Claim::Taken);
+    assert_eq!(claim("one", 102 + 2 * lasts).await, held(1));
+}
+
+async fn a_lease_that_is_given_back_is_free_at_once(ledger: &dyn Ledger) {
+    ledger.claim(&lease("one", 100)).await.unwrap();
+    ledger.release("two").await.unwrap();
+    let taken = ledger.claim(&lease("two", 100)).await.unwrap();
+    assert_eq!(taken, Claim::Taken);
+    ledger.release("one").await.unwrap();
+    let free = ledger.claim(&lease("two", 100)).await.unwrap();
+    assert_eq!(free, Claim::Held { cursor: None });
+}
+
+/// Projects the events in pages of this size; returns how the sagas ended.
+async fn project_in_pages(ledger: &dyn Ledger, events: &[Event], size: usize) -> Vec<Outcome> {
+    let (mut from, mut ended) = (None, Vec::new());
+    for page in events.chunks(size) {
+        let to = JournalPosition(from.map_or(0, |JournalPosition(at)| at + 1));
+        let done = project(ledger, page, from, to, lease("one", 1)).await;
+        ended.extend(done.unwrap().expect("the lease is ours"));
+        from = Some(to);
+    }
+    ended
+}
+
+async fn pages_in_any_cut_and_with_repetitions_give_the_same_rows(ledger: &dyn Ledger) {
+    let starts: Vec<Event> = (0..5).map(|_| command()).collect();
+    let mut events: Vec<Event> = starts.iter().flat_map(completed).collect();
+    let refused = compensated(&starts[4], Reason::ALREADY_REGISTERED);
+    events.truncate(8);
+    events.extend(refused);
+    events.extend(starts.iter().cloned());
+    // Backwards, so that every saga ends before it begins, and all of it twice.
+    events.reverse();
+    let twice = [events.clone(), events].concat();
+    project_in_pages(ledger, &twice, 3).await;
+    for start in &starts {
+        let of_saga = |event: &&Event| event.saga_id == start.saga_id;
+        let expected: Vec<Event> = twice.iter().filter(of_saga).cloned().collect();
+        let found = ledger.find(start.saga_id).await.unwrap();
+        assert_eq!(found, Some(row(&expected)));
+    }
+}
+
+async fn an_end_is_counted_in_the_page_that_brings_it_and_not_again(ledger: &dyn Ledger) {
+    let events = [whole(), whole()].concat();
+    let ended = project_in_pages(ledger, &events, 1).await;
+    assert_eq!(ended, [Outcome::Completed; 2]);
+    let Claim::Held { cursor: from } = cursor(ledger).await else {
+        panic!("the lease is ours")
+    };
+    let to = JournalPosition(100);
+    let again = project(ledger, &events, from, to, lease("one", 1)).await;
+    assert_eq!(again.unwrap(), Some(Vec::new()));
+}
+
+async fn a_large_page_is_written_whole(ledger: &dyn Ledger) {
+    let rows: Vec<Row> = (0..3_000).map(|_| row(&whole())).collect();
+    assert_eq!(save(ledger, &rows, None, 12_000).await, Saved::Yes);
+    let ids: Vec<SagaId> = rows.iter().map(|row| row.saga_id).collect();
+    let mut found: Vec<Row> = Vec::new();
+    for loaded in ledger.load(&ids).await.unwrap() {
+        found.push(loaded.unwrap());
+    }
+    found.sort_by_key(|row| row.saga_id);
+    let mut rows = rows;
+    rows.sort_by_key(|row| row.saga_id);
+    assert_eq!(found, rows);
+}
+
+const SHOWN: &str =
+    "SELECT status || ' ' || coalesce(waits_for, '-') || ' ' || coalesce(reason, '-')
+    FROM saga ORDER BY status";
+
+fn three_sagas() -> Vec<Row> {
+    let (running, refused) = (command(), command());
+    vec![
+        row(&[running]),
+        row(&[
+            vec![refused.clone()],
+            rejected(&refused, Reason::DEADLINE_EXCEEDED),
+        ]
+        .concat()),
+        row(&whole()),
+    ]
+}
+
+fn as_shown() -> Vec<Option<String>> {
+    let shown = [
+        "completed - -",
+        "rejected - deadline_exceeded",
+        "running ticket-worker.PurchaseAndRegister -",
+    ];
+    shown.map(|text| Some(text.to_owned())).to_vec()
+}
+
+const RUIN: &str = "UPDATE saga SET timeline = 'ruined'";
+
+/// One ruined row must not stop all others.
+async fn ruined_row_is_left_alone(ledger: &dyn Ledger, start: &Event) {
+    let other = whole();
+    let events = [completed(start), other.clone()].concat();
+    let (from, to) = (Some(JournalPosition(0)), JournalPosition(1));
+    let done = project(ledger, &events, from, to, lease("one", 1)).await;
+    assert_eq!(done.unwrap(), Some(vec![Outcome::Completed]));
+    assert!(ledger.find(start.saga_id).await.is_err());
+    assert!(ledger.find(other[0].saga_id).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn an_operator_sees_in_sql_where_a_saga_stands() {
+    let (sqlite, postgres) = (OnSqlite::new().await, OnPostgres::new().await);
+    let rows = three_sagas();
+    save(sqlite.ledger().as_ref(), &rows, None, 0).await;
+    save(postgres.ledger().as_ref(), &rows, None, 0).await;
+    assert_eq!(sqlite.texts(SHOWN).await, as_shown());
+    assert_eq!(postgres.texts(SHOWN).await, as_shown());
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_left_alone_and_stops_no_other() {
+    let (sqlite, postgres) = (OnSqlite::new().await, OnPostgres::new().await);
+    let start = command();
+    for ledger in [sqlite.ledger(), postgres.ledger()] {
+        save(
+            ledger.as_ref(),
+            &[row(std::slice::from_ref(&start))],
+            None,
+            0,
+        )
+        .await;
+    }
+    sqlite.execute(RUIN).await;
+    postgres.execute(RUIN).await;
+    ruined_row_is_left_alone(sqlite.ledger().as_ref(), &start).await;
+    ruined_row_is_left_alone(postgres.ledger().as_ref(), &start).await;
+}
+
+#[tokio::test]
+async fn two_that_claim_at_once_do_not_both_get_it() {
+    let database = OnPostgres::new().await;
+    let ledger = database.ledger();
+    let claims = (0..8).map(|n| {
+        let ledger = ledger.clone();
+        async move {
+            let owner = format!("gateway-{n}");
+            ledger.claim(&lease(&owner, 100)).await.unwrap()
+        }
+    });
+    let mut together = tokio::task::JoinSet::new();
+    claims.for_each(|claim| {
+        together.spawn(claim);
+    });
+    let limit = Duration::from_secs(10);
+    let claims = tokio::time::timeout(limit, together.join_all())
+        .await
+        .unwrap();
+    let held = claims.iter().filter(|claim| **claim != Claim::Taken);
+    assert_eq!(held.count(), 1);
+}

@@ -1,0 +1,10 @@
+//! The gateway against a bus in memory, and its ledger in both databases.
+
+mod databases;
+mod fake_bus;
+mod http;
+mod http_errors;
+mod ledger_store;
+mod projection_rate;
+mod projector;
+mod stories;
