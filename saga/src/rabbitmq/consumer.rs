@@ -1,0 +1,245 @@
+//! The consumers: of a work queue, which settles, and of a gateway's replies, which need not.
+//!
+//! Failures never go back to the queue by a `nack`, which newer brokers do not count: the worker
+//! publishes a copy of the one event to a retry tier or to the dead-letter queue, waits for the
+//! confirm, and only then acknowledges. A pack that has come back twice is not handled but taken
+//! apart, so that an event which takes the process down ends alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use events::Timestamp;
+use tracing::warn;
+
+use super::connection::Settings;
+use super::copy::{Failed, attempts, comebacks, split};
+use super::in_hand::InHand;
+use super::pack::{Address, Parcel, decode, take_apart};
+use super::publisher::Publisher;
+use super::subscription::Subscription;
+use super::topology::tier;
+use crate::bus::{Consumer, Delivery, DeliveryTag, Settlement};
+use crate::failure::chain;
+use crate::retry::Backoff;
+
+/// The first comeback is what any lost connection causes, and is handled at full speed.
+const COMEBACKS_OF_A_SUSPECT: i64 = 2;
+
+pub(super) struct WorkConsumer {
+    service: &'static str,
+    subscription: Subscription,
+    publisher: Publisher,
+    settings: Arc<Settings>,
+    in_hand: InHand,
+    /// The connection that delivered what is in hand.
+    epoch: u64,
+    /// A pack that is to be taken apart before anything else.
+    suspect: Option<DeliveryTag>,
+}
+
+impl WorkConsumer {
+    pub(super) fn new(
+        service: &'static str,
+        subscription: Subscription,
+        publisher: Publisher,
+        settings: &Arc<Settings>,
+    ) -> Self {
+        Self {
+            service,
+            subscription,
+            publisher,
+            settings: Arc::clone(settings),
+            in_hand: InHand::default(),
+            epoch: 0,
+            suspect: None,
+        }
+    }
+
+    fn accept(&mut self, message: lapin::message::Delivery, into: &mut Vec<Delivery>) {
+        if self.subscription.epoch() != self.epoch {
+            self.epoch = self.subscription.epoch();
+            self.in_hand.forget();
+            self.suspect = None;
+        }
+        let is_suspect = comebacks(&message.properties) >= COMEBACKS_OF_A_SUSPECT;
+        if is_suspect && take_apart(&message.data).len() > 1 {
+            self.suspect = Some(self.in_hand.take(message, 1));
+            return;
+        }
+        let attempts = attempts(&message.properties);
+        let events = decode(&message.data);
+        let DeliveryTag(first) = self.in_hand.take(message, events.len());
+        into.extend((first..).zip(events).map(|(tag, event)| Delivery {
+            tag: DeliveryTag(tag),
+            event,
+            attempts,
+        }));
+    }
+
+    /// Publishes each event of the suspect alone to the queue, then acknowledges the pack.
+    async fn take_suspect_apart(&mut self) {
+        let Some(tag) = self.suspect else {
+            return;
+        };
+        let Some((pack, _)) = self.in_hand.event(tag) else {
+            return;
+        };
+        let queue = self.subscription.queue();
+        let copies = split(pack, queue);
+        let events = copies.len();
+        warn!(
+            queue,
+            events, "a pack came back twice; its events are tried one by one"
+        );
+        self.publish_then_settle(&[tag], copies).await;
+        self.suspect = None;
+    }
+
+    /// Publishes copies until they are confirmed, or until the broker has taken the originals back.
+    async fn publish_then_settle(&mut self, originals: &[DeliveryTag], copies: Vec<Parcel>) {
+        let mut backoff = Backoff::new();
+        while self.subscription.is_alive() {
+            match self.publisher.publish(copies.clone()).await {
+                Ok(()) => {
+                    originals.iter().for_each(|tag| self.in_hand.settle(*tag));
+                    self.acknowledge();
+                    return;
+                }
+                Err(error) => {
+                    let (queue, failure) = (self.subscription.queue(), chain(&error));
+                    warn!(queue, failure, "copies are not published yet; trying again");
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
+            }
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        let acknowledgements = self.in_hand.acknowledgements();
+        self.subscription.acknowledge(acknowledgements);
+    }
+
+    /// The retry tier with this delay, or the next longer one, or else the longest.
+    fn tier(&self, after: Duration) -> Address {
+        let queue = self.subscription.queue();
+        let delays = &self.settings.delays;
+        let fitting = delays.iter().filter(|delay| **delay >= after).min();
+        match fitting.or_else(|| delays.iter().max()) {
+            Some(delay) => Address::Queue {
+                exchange: self.settings.names.retry(),
+                key: tier(queue, *delay),
+            },
+            None => self.parking(),
+        }
+    }
+
+    fn parking(&self) -> Address {
+        Address::Queue {
+            exchange: self.settings.names.dead_letter(),
+            key: self.subscription.queue().to_owned(),
+        }
+    }
+
+    fn copy(&self, tag: DeliveryTag, to: Address, failure: &str) -> Option<Parcel> {
+        let (delivery, json) = self.in_hand.event(tag)?;
+        let failed = Failed {
+            delivery,
+            json,
+            service: self.service,
+            failure,
+            at: Timestamp::now(),
+        };
+        Some(failed.copy_to(to))
+    }
+}
+
+#[async_trait]
+impl Consumer for WorkConsumer {
+    async fn receive(&mut self, max: usize) -> Vec<Delivery> {
+        let mut deliveries = Vec::new();
+        while deliveries.is_empty() {
+            self.take_suspect_apart().await;
+            let message = self.subscription.next().await;
+            self.accept(message, &mut deliveries);
+            while self.suspect.is_none() && deliveries.len() < max {
+                let Some(message) = self.subscription.next_ready() else {
+                    break;
+                };
+                self.accept(message, &mut deliveries);
+            }
+            // A pack of nothing is settled as it comes.
+            self.acknowledge();
+        }
+        deliveries
+    }
+
+    async fn settle(&mut self, settlements: Vec<(DeliveryTag, Settlement)>) {
+        let (mut originals, mut copies) = (Vec::new(), Vec::new());
+        for (tag, settlement) in settlements {
+            let (to, failure) = match settlement {
+                Settlement::Done => {
+                    self.in_hand.settle(tag);
+                    continue;
+                }
+                Settlement::Retry { after, failure } => (self.tier(after), failure),
+                Settlement::DeadLetter { failure } => (self.parking(), failure),
+            };
+            if let Some(copy) = self.copy(tag, to, &failure) {
+                originals.push(tag);
+                copies.push(copy);
+            }
+        }
+        self.acknowledge();
+        if !originals.is_empty() {
+            self.publish_then_settle(&originals, copies).await;
+        }
+    }
+}
+
+/// The end events for one gateway instance. They are acknowledged as they are sent: the queue dies
+/// with the connection anyway, and who misses one asks the ledger.
+pub(super) struct ReplyConsumer {
+    subscription: Subscription,
+    next_tag: u64,
+}
+
+impl ReplyConsumer {
+    pub(super) fn new(subscription: Subscription) -> Self {
+        Self {
+            subscription,
+            next_tag: 0,
+        }
+    }
+
+    fn accept(&mut self, message: &lapin::message::Delivery, into: &mut Vec<Delivery>) {
+        for event in decode(&message.data) {
+            into.push(Delivery {
+                tag: DeliveryTag(self.next_tag),
+                event,
+                attempts: 0,
+            });
+            self.next_tag += 1;
+        }
+    }
+}
+
+#[async_trait]
+impl Consumer for ReplyConsumer {
+    async fn receive(&mut self, max: usize) -> Vec<Delivery> {
+        let mut deliveries = Vec::new();
+        while deliveries.is_empty() {
+            let message = self.subscription.next().await;
+            self.accept(&message, &mut deliveries);
+            while deliveries.len() < max {
+                let Some(message) = self.subscription.next_ready() else {
+                    break;
+                };
+                self.accept(&message, &mut deliveries);
+            }
+        }
+        deliveries
+    }
+
+    async fn settle(&mut self, _settlements: Vec<(DeliveryTag, Settlement)>) {}
+}

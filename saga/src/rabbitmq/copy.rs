@@ -1,0 +1,222 @@
+//! Copies of single events: to a retry tier, to a dead-letter queue, or, out of a pack that keeps
+//! coming back, to the queue it came from. Pure.
+//!
+//! The JSON stays as it was published. What went wrong is told by flat headers, which the Management
+//! UI shows; the first failure and the original address survive however many copies follow.
+
+use events::{EVENT_CONTENT_TYPE, Event, Timestamp};
+use lapin::BasicProperties;
+use lapin::message::Delivery;
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use uuid::Uuid;
+
+use super::connection::shortened;
+use super::pack::{Address, Label, PERSISTENT, Parcel, take_apart};
+
+const ATTEMPTS: &str = "x-saga-attempts";
+const FAILURE: &str = "x-saga-failure";
+const SERVICE: &str = "x-saga-service";
+const FIRST_FAILURE: &str = "x-saga-first-failure";
+const LAST_FAILURE: &str = "x-saga-last-failure";
+const ORIGINAL_EXCHANGE: &str = "x-saga-original-exchange";
+const ORIGINAL_ROUTING_KEY: &str = "x-saga-original-routing-key";
+/// Set by quorum queues: how often the message came back.
+const DELIVERY_COUNT: &str = "x-delivery-count";
+
+/// All headers of a message share one frame, so a failure with a long chain is cut.
+const FAILURE_BYTES: usize = 4096;
+
+/// What went wrong with an event.
+pub(super) struct Failed<'a> {
+    /// The message that brought it.
+    pub(super) delivery: &'a Delivery,
+    pub(super) json: &'a [u8],
+    pub(super) service: &'static str,
+    pub(super) failure: &'a str,
+    pub(super) at: Timestamp,
+}
+
+impl Failed<'_> {
+    /// The copy for a retry tier or a dead-letter queue.
+    pub(super) fn copy_to(&self, address: Address) -> Parcel {
+        let at = self.at.to_string();
+        let delivery = self.delivery;
+        let mut headers = FieldTable::default();
+        let attempts = attempts(&delivery.properties).saturating_add(1);
+        let attempts = i32::try_from(attempts).unwrap_or(i32::MAX);
+        headers.insert(ATTEMPTS.into(), AMQPValue::LongInt(attempts));
+        let failure = &self.failure[..self.failure.floor_char_boundary(FAILURE_BYTES)];
+        for (name, value) in [
+            (FAILURE, failure),
+            (SERVICE, self.service),
+            (LAST_FAILURE, at.as_str()),
+        ] {
+            headers.insert(name.into(), text(value));
+        }
+        for (name, value) in [
+            (FIRST_FAILURE, at.as_str()),
+            (ORIGINAL_EXCHANGE, delivery.exchange.as_str()),
+            (ORIGINAL_ROUTING_KEY, delivery.routing_key.as_str()),
+        ] {
+            let earlier = header(&delivery.properties, name).cloned();
+            headers.insert(name.into(), earlier.unwrap_or_else(|| text(value)));
+        }
+        let properties = properties(delivery, self.json).with_headers(headers);
+        parcel(address, self.json, properties)
+    }
+}
+
+/// Each event of a pack alone, for the queue itself.
+pub(super) fn split(delivery: &Delivery, queue: &str) -> Vec<Parcel> {
+    let events = take_apart(&delivery.data).into_iter();
+    let alone = events.map(|json| {
+        let address = Address::Queue {
+            exchange: String::new(),
+            key: queue.to_owned(),
+        };
+        parcel(address, json, properties(delivery, json))
+    });
+    alone.collect()
+}
+
+fn parcel(address: Address, json: &[u8], properties: BasicProperties) -> Parcel {
+    Parcel {
+        address,
+        json: json.to_vec(),
+        label: Label::Written(Box::new(properties)),
+    }
+}
+
+/// The properties of an event that can be read, or of the message it came alone in.
+fn properties(delivery: &Delivery, json: &[u8]) -> BasicProperties {
+    if let Ok(event) = Event::from_json(json) {
+        return Label::of(&event).into_properties();
+    }
+    let came_alone = delivery.data == json;
+    let mut properties = BasicProperties::default().with_content_type(EVENT_CONTENT_TYPE.into());
+    if came_alone {
+        properties = delivery
+            .properties
+            .clone()
+            .with_headers(FieldTable::default());
+    }
+    if properties.message_id().is_none() {
+        // A message that comes back as unroutable is known by its id.
+        properties = properties.with_message_id(shortened(&Uuid::now_v7().to_string()));
+    }
+    properties.with_delivery_mode(PERSISTENT)
+}
+
+/// How often handling has failed before.
+pub(super) fn attempts(properties: &BasicProperties) -> u32 {
+    header(properties, ATTEMPTS)
+        .and_then(integer)
+        .and_then(|attempts| u32::try_from(attempts).ok())
+        .unwrap_or(0)
+}
+
+/// How often the broker took the message back from a consumer.
+pub(super) fn comebacks(properties: &BasicProperties) -> i64 {
+    header(properties, DELIVERY_COUNT)
+        .and_then(integer)
+        .unwrap_or(0)
+}
+
+pub(super) fn header<'a>(properties: &'a BasicProperties, name: &str) -> Option<&'a AMQPValue> {
+    properties.headers().as_ref()?.inner().get(name)
+}
+
+/// A whole number of any width: brokers and tools differ in what they write.
+pub(super) fn integer(value: &AMQPValue) -> Option<i64> {
+    match *value {
+        AMQPValue::ShortShortInt(number) => Some(number.into()),
+        AMQPValue::ShortShortUInt(number) => Some(number.into()),
+        AMQPValue::ShortInt(number) => Some(number.into()),
+        AMQPValue::ShortUInt(number) => Some(number.into()),
+        AMQPValue::LongInt(number) => Some(number.into()),
+        AMQPValue::LongUInt(number) => Some(number.into()),
+        AMQPValue::LongLongInt(number) => Some(number),
+        _ => None,
+    }
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dead_letter() -> Address {
+        Address::Queue {
+            exchange: "saga.dlx".into(),
+            key: "q".into(),
+        }
+    }
+
+    fn fail(delivery: &Delivery, failure: &str) -> BasicProperties {
+        let failed = Failed {
+            delivery,
+            json: &delivery.data,
+            service: "ticket-worker",
+            failure,
+            at: Timestamp::now(),
+        };
+        let copy = failed.copy_to(dead_letter());
+        assert_eq!(copy.json, delivery.data);
+        copy.label.into_properties()
+    }
+
+    fn delivery(exchange: &str, key: &str, properties: BasicProperties) -> Delivery {
+        let body = b"no json".to_vec();
+        let mut delivery = Delivery::mock(1, exchange.into(), key.into(), false, body);
+        delivery.properties = properties;
+        delivery
+    }
+
+    #[test]
+    fn each_failure_counts_and_the_first_one_is_remembered() {
+        let first = delivery("saga.commands", "Key", BasicProperties::default());
+        let once = fail(&first, "first");
+        assert_eq!(attempts(&once), 1);
+        let twice = fail(&delivery("", "q", once.clone()), "second");
+        assert_eq!(attempts(&twice), 2);
+        assert_eq!(header(&twice, FAILURE), Some(&text("second")));
+        for name in [FIRST_FAILURE, ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY] {
+            assert_eq!(header(&twice, name), header(&once, name), "{name}");
+        }
+        assert_eq!(header(&twice, ORIGINAL_ROUTING_KEY), Some(&text("Key")));
+        assert_ne!(header(&twice, LAST_FAILURE), header(&once, LAST_FAILURE));
+    }
+
+    #[test]
+    fn a_copy_that_cannot_be_read_keeps_the_properties_it_came_with() {
+        let came_with = BasicProperties::default()
+            .with_message_id("m-1".into())
+            .with_app_id("someone".into());
+        let copy = fail(&delivery("", "q", came_with), "no event");
+        assert_eq!(
+            copy.message_id().as_ref().map(ShortString::as_str),
+            Some("m-1")
+        );
+        assert_eq!(
+            copy.app_id().as_ref().map(ShortString::as_str),
+            Some("someone")
+        );
+        assert_eq!(*copy.delivery_mode(), Some(PERSISTENT));
+    }
+
+    #[test]
+    fn a_long_failure_is_cut_and_a_missing_id_is_minted() {
+        let copy = fail(
+            &delivery("", "q", BasicProperties::default()),
+            &"ü".repeat(9000),
+        );
+        let Some(AMQPValue::LongString(failure)) = header(&copy, FAILURE) else {
+            panic!("the failure is a text")
+        };
+        assert_eq!(failure.as_bytes().len(), FAILURE_BYTES);
+        assert!(copy.message_id().is_some());
+    }
+}

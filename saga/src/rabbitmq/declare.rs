@@ -1,0 +1,139 @@
+//! Brings the topology onto the broker, or only checks that it is there.
+//!
+//! A redeclaration with other arguments, or without the permission, is a [`TopologyError`] that
+//! names what is wrong; anything else is the broker being away.
+
+use lapin::options::{
+    ExchangeBindOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
+    QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::{Channel, Connection};
+use serde::Deserialize;
+
+use super::connection::{Trouble, short};
+use super::topology::{
+    Argument, Binding, Destination, Exchange, ExchangeKind, QueueDefinition, Topology,
+};
+
+/// Whether a process brings the topology itself or finds it provisioned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TopologyMode {
+    #[default]
+    Declare,
+    /// Only look whether everything is there, which needs no permission to configure. Arguments and
+    /// bindings cannot be looked at over AMQP.
+    Check,
+}
+
+/// Declares or checks everything, on a channel of its own: any refusal closes the channel.
+pub(super) async fn prepare(
+    connection: &Connection,
+    topology: &Topology,
+    mode: TopologyMode,
+) -> Result<(), Trouble> {
+    let channel = connection.create_channel().await?;
+    let passive = mode == TopologyMode::Check;
+    for exchange in &topology.exchanges {
+        let declared = declare_exchange(&channel, exchange, passive).await;
+        declared.map_err(|error| Trouble::with(format!("exchange {}", exchange.name), error))?;
+    }
+    for queue in &topology.queues {
+        let declared = declare_queue(&channel, queue, passive).await;
+        declared.map_err(|error| Trouble::with(format!("queue {}", queue.name), error))?;
+    }
+    if mode == TopologyMode::Declare {
+        for binding in &topology.bindings {
+            let bound = bind(&channel, binding).await;
+            bound.map_err(|error| Trouble::with(format!("binding of {}", binding.from), error))?;
+        }
+    }
+    Ok(channel.close(200, "prepared".into()).await?)
+}
+
+/// Removes everything of the topology, with all messages in it.
+pub(super) async fn remove(connection: &Connection, topology: &Topology) -> lapin::Result<()> {
+    let channel = connection.create_channel().await?;
+    for queue in &topology.queues {
+        let options = QueueDeleteOptions::default();
+        channel.queue_delete(short(&queue.name)?, options).await?;
+    }
+    for exchange in &topology.exchanges {
+        let options = ExchangeDeleteOptions::default();
+        channel
+            .exchange_delete(short(&exchange.name)?, options)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn declare_exchange(
+    channel: &Channel,
+    exchange: &Exchange,
+    passive: bool,
+) -> lapin::Result<()> {
+    let kind = match exchange.kind {
+        ExchangeKind::Direct => lapin::ExchangeKind::Direct,
+        ExchangeKind::Fanout => lapin::ExchangeKind::Fanout,
+        ExchangeKind::Topic => lapin::ExchangeKind::Topic,
+    };
+    let options = ExchangeDeclareOptions {
+        passive,
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let mut arguments = FieldTable::default();
+    if let Some(alternate) = &exchange.alternate {
+        arguments.insert("alternate-exchange".into(), long_text(alternate));
+    }
+    channel
+        .exchange_declare(short(&exchange.name)?, kind, options, arguments)
+        .await
+}
+
+async fn declare_queue(
+    channel: &Channel,
+    queue: &QueueDefinition,
+    passive: bool,
+) -> lapin::Result<()> {
+    let options = QueueDeclareOptions {
+        passive,
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    let mut arguments = FieldTable::default();
+    for (key, value) in &queue.arguments {
+        let value = match value {
+            Argument::Text(text) => long_text(text),
+            Argument::Number(number) => AMQPValue::LongLongInt(*number),
+        };
+        arguments.insert(ShortString::from(*key), value);
+    }
+    let name = short(&queue.name)?;
+    channel.queue_declare(name, options, arguments).await?;
+    Ok(())
+}
+
+async fn bind(channel: &Channel, binding: &Binding) -> lapin::Result<()> {
+    let (from, key) = (short(&binding.from)?, short(&binding.key)?);
+    let none = FieldTable::default();
+    match &binding.to {
+        Destination::Exchange(to) => {
+            let options = ExchangeBindOptions::default();
+            channel
+                .exchange_bind(short(to)?, from, key, options, none)
+                .await
+        }
+        Destination::Queue(to) => {
+            let options = QueueBindOptions::default();
+            channel
+                .queue_bind(short(to)?, from, key, options, none)
+                .await
+        }
+    }
+}
+
+fn long_text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(text))
+}

@@ -1,0 +1,214 @@
+//! The messages that wait for the broker's confirm, at most so many at a time.
+//!
+//! lapin attaches a message that the broker returned as unroutable to *whichever* confirm completes
+//! next, so the pairing means nothing: once one comes back, no confirm is believed until nothing is
+//! in flight any more, when every return has been seen; then they are matched by message id.
+
+use std::collections::{BTreeMap, HashSet};
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
+use lapin::{Channel, Confirmation, Connection};
+use tokio::time::Instant;
+use tracing::error;
+
+use super::Packing;
+use super::connection::{Settings, Trouble, short, shortened};
+use super::pack::{Address, Backlog, Pack, TicketId};
+use super::topology::Names;
+use crate::bus::PublishError;
+
+pub(super) struct Window {
+    channel: Channel,
+    names: Names,
+    packing: Packing,
+    sent: FuturesUnordered<Pin<Box<dyn Future<Output = Landed> + Send>>>,
+    /// When each message in flight was sent, the oldest first.
+    since: BTreeMap<u64, Instant>,
+    last: u64,
+    /// Ids of messages that came back; once there is one, `undecided` fills up.
+    returned: HashSet<ShortString>,
+    undecided: Vec<Landed>,
+}
+
+struct Landed {
+    number: u64,
+    message_id: Option<ShortString>,
+    /// Exchange and routing key, for who has to find out.
+    to: String,
+    tickets: Vec<(TicketId, usize)>,
+    confirmation: Result<Confirmation, lapin::Error>,
+}
+
+/// What became of one message.
+pub(super) struct Fate {
+    pub(super) tickets: Vec<(TicketId, usize)>,
+    pub(super) outcome: Result<(), Unpublished>,
+}
+
+pub(super) enum Unpublished {
+    /// The broker said no, or was never asked to say yes.
+    Refused,
+    Unroutable {
+        to: String,
+    },
+}
+
+impl Unpublished {
+    pub(super) fn to_error(&self) -> PublishError {
+        match self {
+            Self::Refused => PublishError::Unavailable {
+                reason: "it refused a message".to_owned(),
+            },
+            Self::Unroutable { to } => PublishError::Unroutable { what: to.clone() },
+        }
+    }
+}
+
+impl Window {
+    pub(super) async fn open(
+        connection: &Connection,
+        settings: &Settings,
+    ) -> Result<Self, Trouble> {
+        let channel = connection.create_channel().await?;
+        // Without it every confirm resolves at once and means nothing.
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
+        Ok(Self {
+            channel,
+            names: settings.names.clone(),
+            packing: settings.packing,
+            sent: FuturesUnordered::new(),
+            since: BTreeMap::new(),
+            last: 0,
+            returned: HashSet::new(),
+            undecided: Vec::new(),
+        })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.sent.is_empty()
+    }
+
+    /// Sends what the window has room for.
+    pub(super) fn fill(&mut self, backlog: &mut Backlog) {
+        while self.returned.is_empty() && self.sent.len() < self.packing.confirm_window {
+            let Some(pack) = backlog.next(&self.packing) else {
+                return;
+            };
+            self.last += 1;
+            self.since.insert(self.last, Instant::now());
+            let (exchange, key) = self.destination(&pack.address);
+            let channel = self.channel.clone();
+            let sending = send(channel, self.last, exchange, key, pack);
+            self.sent.push(Box::pin(sending));
+        }
+    }
+
+    fn destination(&self, address: &Address) -> (String, String) {
+        match address {
+            Address::Route(route) => (self.names.front(route.class), route.key.to_string()),
+            Address::Queue { exchange, key } => (exchange.clone(), key.clone()),
+        }
+    }
+
+    /// Waits for a confirm, then takes all that are there. Pending while nothing is in flight.
+    pub(super) async fn landed(&mut self) -> Result<Vec<Fate>, Trouble> {
+        let Some(first) = self.sent.next().await else {
+            return std::future::pending().await;
+        };
+        let mut next = Some(first);
+        while let Some(landed) = next {
+            self.land(landed)?;
+            next = self.sent.next().now_or_never().flatten();
+        }
+        if !self.returned.is_empty() && !self.sent.is_empty() {
+            return Ok(Vec::new());
+        }
+        let returned = std::mem::take(&mut self.returned);
+        let landed = self.undecided.drain(..);
+        Ok(landed.map(|landed| landed.fate(&returned)).collect())
+    }
+
+    fn land(&mut self, mut landed: Landed) -> Result<(), Trouble> {
+        self.since.remove(&landed.number);
+        let returned = match &mut landed.confirmation {
+            Ok(Confirmation::Ack(message) | Confirmation::Nack(message)) => message.take(),
+            Ok(Confirmation::NotRequested) => None,
+            Err(error) => return Err(error.clone().into()),
+        };
+        if let Some(message) = returned {
+            let id = message.delivery.properties.message_id().clone();
+            self.returned.insert(id.unwrap_or_default());
+        }
+        self.undecided.push(landed);
+        Ok(())
+    }
+
+    /// Whether a message has waited for its confirm longer than the limit.
+    pub(super) fn is_stalled(&self, limit: Duration) -> bool {
+        let oldest = self.since.first_key_value();
+        oldest.is_some_and(|(_, since)| since.elapsed() > limit)
+    }
+
+    /// Time in which the broker did not read does not count.
+    pub(super) fn restart_clocks(&mut self) {
+        self.since
+            .values_mut()
+            .for_each(|since| *since = Instant::now());
+    }
+}
+
+impl Landed {
+    fn fate(self, returned: &HashSet<ShortString>) -> Fate {
+        let outcome = match self.confirmation {
+            _ if returned.contains(&self.message_id.unwrap_or_default()) => {
+                error!(
+                    to = self.to,
+                    "no queue is bound for a message, nor an alternate exchange"
+                );
+                Err(Unpublished::Unroutable { to: self.to })
+            }
+            Ok(Confirmation::Ack(_)) => Ok(()),
+            Ok(Confirmation::Nack(_) | Confirmation::NotRequested) | Err(_) => {
+                Err(Unpublished::Refused)
+            }
+        };
+        Fate {
+            tickets: self.tickets,
+            outcome,
+        }
+    }
+}
+
+/// Resolves when the broker has confirmed the message.
+async fn send(channel: Channel, number: u64, exchange: String, key: String, pack: Pack) -> Landed {
+    let message_id = pack.properties.message_id().clone();
+    let to = format!("{exchange} with key {key}");
+    let confirmation = async {
+        // Returned if no queue takes it, rather than dropped.
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        // Queue names are shorter than that. A longer key of an event names a gateway that cannot
+        // exist, so nothing is lost with its end.
+        let (exchange, key) = (short(&exchange)?, shortened(&key));
+        let sent = channel
+            .basic_publish(exchange, key, options, &pack.body, pack.properties)
+            .await?;
+        sent.await
+    };
+    Landed {
+        number,
+        message_id,
+        to,
+        tickets: pack.tickets,
+        confirmation: confirmation.await,
+    }
+}

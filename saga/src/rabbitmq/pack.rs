@@ -1,0 +1,383 @@
+//! Many events, few messages: gathers events that wait for the same address into one message, and
+//! takes a message apart again. Pure.
+//!
+//! Every event keeps its own JSON to the letter, packed or not, so that a copy on a retry tier or in
+//! a dead-letter queue is what was published, readable or not.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
+
+use events::{
+    BATCH_CONTENT_TYPE, DecodeError, EVENT_CONTENT_TYPE, Event, EventId, MessageType, Route,
+    SagaId, Timestamp, split_batch,
+};
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+
+use super::Packing;
+use super::connection::shortened;
+
+/// Written to disk with the message.
+pub(super) const PERSISTENT: u8 = 2;
+/// How many events a pack holds, for who looks at the queue.
+const EVENTS_HEADER: &str = "x-events";
+
+/// One event on its way to the broker, encoded.
+#[derive(Clone, Debug)]
+pub(super) struct Parcel {
+    pub(super) address: Address,
+    pub(super) json: Vec<u8>,
+    pub(super) label: Label,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Address {
+    /// To whom it may concern. May travel in a pack.
+    Route(Route),
+    /// A copy to exactly one queue. Travels alone.
+    Queue { exchange: String, key: String },
+}
+
+/// What becomes the AMQP properties, if the event is the first one of its message.
+#[derive(Clone, Debug)]
+pub(super) enum Label {
+    Event {
+        id: EventId,
+        saga_id: SagaId,
+        message_type: MessageType,
+        time: Timestamp,
+        source: Cow<'static, str>,
+    },
+    Written(Box<BasicProperties>),
+}
+
+impl Parcel {
+    pub(super) fn of(event: &Event) -> Self {
+        Self {
+            address: Address::Route(events::route(event)),
+            json: event.to_json(),
+            label: Label::of(event),
+        }
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.json.len()
+    }
+}
+
+impl Label {
+    pub(super) fn of(event: &Event) -> Self {
+        Self::Event {
+            id: event.id,
+            saga_id: event.saga_id,
+            message_type: event.message_type(),
+            time: event.time,
+            source: event.source.clone(),
+        }
+    }
+
+    /// What the Management UI shows of an event.
+    pub(super) fn into_properties(self) -> BasicProperties {
+        match self {
+            Self::Written(properties) => *properties,
+            Self::Event {
+                id,
+                saga_id,
+                message_type,
+                time,
+                source,
+            } => BasicProperties::default()
+                .with_message_id(shortened(&id.to_string()))
+                .with_correlation_id(shortened(&saga_id.to_string()))
+                .with_type(ShortString::from(message_type.wire_type()))
+                .with_content_type(EVENT_CONTENT_TYPE.into())
+                .with_delivery_mode(PERSISTENT)
+                .with_timestamp(u64::try_from(time.as_micros() / 1_000_000).unwrap_or(0))
+                .with_app_id(shortened(&source)),
+        }
+    }
+}
+
+/// Names a call of `publish` that waits for its events.
+pub(super) type TicketId = u64;
+
+/// What waits to be sent.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    routes: HashMap<Route, VecDeque<(TicketId, Parcel)>>,
+    /// The routes with something waiting, the next one first.
+    turns: VecDeque<Route>,
+    copies: VecDeque<(TicketId, Parcel)>,
+}
+
+/// One message for the broker.
+#[derive(Debug)]
+pub(super) struct Pack {
+    pub(super) address: Address,
+    pub(super) body: Vec<u8>,
+    pub(super) properties: BasicProperties,
+    /// Who waits for it, and with how many of its events.
+    pub(super) tickets: Vec<(TicketId, usize)>,
+}
+
+impl Backlog {
+    pub(super) fn push(&mut self, ticket: TicketId, parcel: Parcel) {
+        let Address::Route(route) = &parcel.address else {
+            self.copies.push_back((ticket, parcel));
+            return;
+        };
+        if let Some(waiting) = self.routes.get_mut(route) {
+            waiting.push_back((ticket, parcel));
+            return;
+        }
+        self.turns.push_back(route.clone());
+        let waiting = VecDeque::from([(ticket, parcel)]);
+        self.routes
+            .insert(self.turns[self.turns.len() - 1].clone(), waiting);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.turns.is_empty() && self.copies.is_empty()
+    }
+
+    /// The next message, as full as it can be by now. Copies go first, then routes take turns.
+    pub(super) fn next(&mut self, packing: &Packing) -> Option<Pack> {
+        if let Some((ticket, copy)) = self.copies.pop_front() {
+            return Some(seal(vec![(ticket, copy)]));
+        }
+        let route = self.turns.pop_front()?;
+        let waiting = self.routes.get_mut(&route)?;
+        let parcels = take_one_message(waiting, packing);
+        if waiting.is_empty() {
+            self.routes.remove(&route);
+        } else {
+            self.turns.push_back(route);
+        }
+        Some(seal(parcels))
+    }
+}
+
+/// At least one; one that alone is over the limit of bytes travels alone.
+fn take_one_message(
+    waiting: &mut VecDeque<(TicketId, Parcel)>,
+    packing: &Packing,
+) -> Vec<(TicketId, Parcel)> {
+    let mut bytes = 0;
+    let fitting = waiting
+        .iter()
+        .take(packing.max_events_per_message)
+        .take_while(|(_, parcel)| {
+            bytes += parcel.size() + 1;
+            bytes <= packing.max_message_bytes
+        })
+        .count();
+    waiting.drain(..fitting.clamp(1, waiting.len())).collect()
+}
+
+fn seal(parcels: Vec<(TicketId, Parcel)>) -> Pack {
+    let tickets = count_by_ticket(&parcels);
+    let body = match parcels.as_slice() {
+        [_] => None,
+        several => Some(join(several)),
+    };
+    let count = i32::try_from(parcels.len()).unwrap_or(i32::MAX);
+    let (_, first) = parcels.into_iter().next().expect("a message has an event");
+    let properties = first.label.into_properties();
+    let Some(body) = body else {
+        return Pack {
+            address: first.address,
+            body: first.json,
+            properties,
+            tickets,
+        };
+    };
+    let mut headers = FieldTable::default();
+    headers.insert(EVENTS_HEADER.into(), AMQPValue::LongInt(count));
+    Pack {
+        address: first.address,
+        body,
+        properties: properties
+            .with_content_type(BATCH_CONTENT_TYPE.into())
+            .with_headers(headers),
+        tickets,
+    }
+}
+
+fn count_by_ticket(parcels: &[(TicketId, Parcel)]) -> Vec<(TicketId, usize)> {
+    // Events of one call stand side by side.
+    let runs = parcels.chunk_by(|(left, _), (right, _)| left == right);
+    runs.map(|run| (run[0].0, run.len())).collect()
+}
+
+/// A JSON array of the events as they are.
+fn join(parcels: &[(TicketId, Parcel)]) -> Vec<u8> {
+    let size: usize = parcels.iter().map(|(_, parcel)| parcel.size() + 1).sum();
+    let mut body = Vec::with_capacity(size + 1);
+    for (_, parcel) in parcels {
+        body.push(if body.is_empty() { b'[' } else { b',' });
+        body.extend_from_slice(&parcel.json);
+    }
+    body.push(b']');
+    body
+}
+
+/// The JSON of each event of a message, in order. One event is a JSON object, so what starts as an
+/// array is a pack, whatever a tool that moved the message made of its content type. A pack that
+/// is no JSON comes back whole, as one event that will not decode.
+pub(super) fn take_apart(body: &[u8]) -> Vec<&[u8]> {
+    if body.trim_ascii_start().first() != Some(&b'[') {
+        return vec![body];
+    }
+    match split_batch(body) {
+        Ok(events) => events.iter().map(|raw| raw.get().as_bytes()).collect(),
+        Err(_) => vec![body],
+    }
+}
+
+/// The events of a message, in order.
+pub(super) fn decode(body: &[u8]) -> Vec<Result<Event, DecodeError>> {
+    take_apart(body).into_iter().map(Event::from_json).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{Message, PurchaseAndRegister, UserId, UserTicketId};
+
+    use super::*;
+
+    fn event() -> Event {
+        let saga_id = SagaId::mint();
+        let message = Message::from(PurchaseAndRegister {
+            user_id: UserId(1),
+            ticket_id: events::TicketId(2),
+            user_ticket_id: UserTicketId::mint(),
+        });
+        Event {
+            id: Event::id_of(saga_id, message.message_type()),
+            source: "api-gateway".into(),
+            time: Timestamp::now(),
+            saga_id,
+            causation_id: None,
+            traceparent: None,
+            reply_to: None,
+            deadline: None,
+            message,
+        }
+    }
+
+    fn packs(backlog: &mut Backlog, packing: &Packing) -> Vec<Pack> {
+        std::iter::from_fn(|| backlog.next(packing)).collect()
+    }
+
+    fn filled(events: &[Event]) -> Backlog {
+        let mut backlog = Backlog::default();
+        for event in events {
+            backlog.push(1, Parcel::of(event));
+        }
+        backlog
+    }
+
+    #[test]
+    fn a_lone_event_travels_as_it_is() {
+        let event = event();
+        let packs = packs(
+            &mut filled(std::slice::from_ref(&event)),
+            &Packing::default(),
+        );
+        assert_eq!(packs.len(), 1);
+        assert_eq!(packs[0].body, event.to_json());
+        let content_type = packs[0].properties.content_type().as_ref().unwrap();
+        assert_eq!(content_type.as_str(), EVENT_CONTENT_TYPE);
+        assert!(packs[0].properties.headers().is_none());
+    }
+
+    #[test]
+    fn what_waits_for_the_same_address_is_one_message_and_comes_apart_again() {
+        let events: Vec<_> = (0..5).map(|_| event()).collect();
+        let packs = packs(&mut filled(&events), &Packing::default());
+        assert_eq!(packs.len(), 1);
+        let content_type = packs[0].properties.content_type().as_ref().unwrap();
+        assert_eq!(content_type.as_str(), BATCH_CONTENT_TYPE);
+        let headers = packs[0].properties.headers().as_ref().unwrap();
+        let count = headers.inner().get(EVENTS_HEADER);
+        assert_eq!(count, Some(&AMQPValue::LongInt(5)));
+        let decoded: Vec<_> = decode(&packs[0].body)
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(decoded, events);
+    }
+
+    #[test]
+    fn a_message_is_bounded_by_events_and_by_bytes() {
+        let events: Vec<_> = (0..5).map(|_| event()).collect();
+        let sizes = |packing: Packing| -> Vec<usize> {
+            let packs = packs(&mut filled(&events), &packing);
+            packs.iter().map(|pack| pack.tickets[0].1).collect()
+        };
+        assert_eq!(sizes(Packing::of(2)), [2, 2, 1]);
+        assert_eq!(sizes(Packing::of(1)), [1; 5]);
+        let two_events = Packing {
+            max_message_bytes: 2 * events[0].to_json().len() + 50,
+            ..Packing::default()
+        };
+        assert_eq!(sizes(two_events), [2, 2, 1]);
+        let less_than_one = Packing {
+            max_message_bytes: 10,
+            ..Packing::default()
+        };
+        assert_eq!(sizes(less_than_one), [1; 5]);
+    }
+
+    #[test]
+    fn routes_take_turns_and_a_copy_travels_alone() {
+        let mut backlog = filled(&[event(), event(), event()]);
+        let mut for_a_gateway = Parcel::of(&event());
+        for_a_gateway.address = Address::Route(Route {
+            class: events::Class::Event,
+            key: "TicketDeleted.g1".into(),
+        });
+        backlog.push(2, for_a_gateway);
+        let mut copy = Parcel::of(&event());
+        copy.address = Address::Queue {
+            exchange: "saga.retry".into(),
+            key: "q".into(),
+        };
+        backlog.push(3, copy);
+        let packs = packs(&mut backlog, &Packing::of(2));
+        let order: Vec<_> = packs.iter().map(|pack| pack.tickets.clone()).collect();
+        let expected = [[(3, 1)], [(1, 2)], [(2, 1)], [(1, 1)]];
+        assert_eq!(order, expected);
+        assert!(backlog.is_empty());
+    }
+
+    #[test]
+    fn a_message_knows_how_many_events_of_each_call_it_holds() {
+        let mut backlog = Backlog::default();
+        for ticket in [7, 7, 8, 9, 9] {
+            backlog.push(ticket, Parcel::of(&event()));
+        }
+        let pack = backlog.next(&Packing::default()).unwrap();
+        assert_eq!(pack.tickets, [(7, 2), (8, 1), (9, 2)]);
+    }
+
+    #[test]
+    fn a_bad_event_of_a_pack_keeps_its_letters_and_harms_no_neighbour() {
+        let good = event();
+        let bad = br#"{"specversion" :"9.9", "n": 1.50}"#;
+        let body = [b"[", good.to_json().as_slice(), b", ", bad, b"]"].concat();
+        assert_eq!(take_apart(&body)[1], bad);
+        let decoded = decode(&body);
+        assert_eq!(decoded[0].as_ref().unwrap(), &good);
+        decoded[1].as_ref().unwrap_err();
+    }
+
+    #[test]
+    fn what_is_no_json_is_one_event_that_will_not_decode() {
+        for body in [&b"hello"[..], b"[1, 2", b"", b"\xff\xfe"] {
+            assert_eq!(take_apart(body), [body]);
+            assert!(decode(body)[0].is_err());
+        }
+        assert!(take_apart(b"[]").is_empty());
+    }
+}
