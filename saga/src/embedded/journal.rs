@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::database;
+use super::file;
 use super::storage::signed;
 use crate::bus::{JournalPage, JournalPosition, JournalReader};
 use crate::failure::chain;
@@ -55,7 +55,7 @@ impl EmbeddedJournal {
     async fn page(&mut self, max: usize) -> Result<JournalPage, sqlx::Error> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            none => none.insert(database::reader(&self.path).await?),
+            none => none.insert(file::reader(&self.path).await?),
         };
         let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
             "SELECT position, event FROM journal WHERE position > ?1 ORDER BY position LIMIT ?2",

@@ -6,9 +6,9 @@
 //! is the only writer; publishers and consumers talk to it over one bounded queue.
 
 mod consumer;
-mod database;
 mod desk;
 mod engine;
+mod file;
 mod journal;
 mod request;
 mod settle;
@@ -24,9 +24,9 @@ use events::{Event, choreography};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::consumer::EmbeddedConsumer;
-use self::database::Database;
 use self::desk::Desk;
 use self::engine::Engine;
+use self::file::BusFile;
 use self::journal::EmbeddedJournal;
 use self::request::{Publish, Request, Source, Subscribe};
 use self::storage::Storage;
@@ -38,7 +38,7 @@ use crate::bus::{
 };
 use crate::retry::RetryPolicy;
 
-pub use self::database::OpenError;
+pub use self::file::OpenError;
 
 /// How many requests wait for the engine before those who ask wait, too. More than the engine takes
 /// into one transaction in practice, and small enough to be no memory worth mentioning.
@@ -73,7 +73,7 @@ impl EmbeddedBus {
     /// The bus outlives a stop of the tasks, so that what is in hand then can be settled: it ends
     /// with [`Bus::close`], or when it and its consumers are dropped.
     pub async fn open(config: EmbeddedConfig, tasks: &Tasks) -> Result<Arc<Self>, OpenError> {
-        let mut storage = Storage::new(Database::open(config.path.clone()).await?);
+        let mut storage = Storage::new(BusFile::open(config.path.clone()).await?);
         let found = storage.connect().await.map_err(|source| {
             let path = config.path.clone();
             OpenError::Database { path, source }

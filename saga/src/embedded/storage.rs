@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use events::Timestamp;
 use sqlx::{Connection, SqliteConnection};
 
-use super::database::Database;
+use super::file::BusFile;
 use super::request::{Settled, Work};
 use super::settle::{give_back, settle};
 use super::topology::QueueName;
 
 /// The writer's connection and what it knows of the file.
 pub(super) struct Storage {
-    database: Database,
+    file: BusFile,
     connection: Option<SqliteConnection>,
     last_position: i64,
 }
@@ -130,9 +130,9 @@ impl Batch {
 }
 
 impl Storage {
-    pub(super) fn new(database: Database) -> Self {
+    pub(super) fn new(file: BusFile) -> Self {
         Self {
-            database,
+            file,
             connection: None,
             last_position: 0,
         }
@@ -150,7 +150,7 @@ impl Storage {
     /// Opens the connection, and asks the file what it holds: an error before may have left a
     /// transaction whose outcome nobody saw.
     pub(super) async fn connect(&mut self) -> Result<Found, sqlx::Error> {
-        let mut connection = self.database.writer().await?;
+        let mut connection = self.file.writer().await?;
         let last_position: Option<i64> =
             sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'journal'")
                 .fetch_optional(&mut connection)

@@ -7,11 +7,14 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use sqlx::{ConnectOptions, SqlSafeStr, SqliteConnection, SqlitePool};
 
-/// The schema is the number of these that have run, kept in `user_version`. Append only.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_queues.sql")];
+/// What brings a file to the schema of this build, by version. Never edited once released; add
+/// another.
+const MIGRATIONS: &[(i64, &str, &str)] =
+    &[(1, "queues", include_str!("migrations/0001_queues.sql"))];
 
 /// The one writer waits for nobody but an operator's shell or a checkpoint of a dying process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,42 +40,41 @@ pub enum OpenError {
     InUse { path: PathBuf },
     #[error("cannot open the bus database {path}")]
     Database { path: PathBuf, source: sqlx::Error },
-    #[error("{path} has schema {found}, and this build knows up to {known}: use a newer build")]
-    TooNew {
-        path: PathBuf,
-        found: usize,
-        known: usize,
-    },
+    #[error("cannot bring the bus database {path} to the schema of this build")]
+    Migrate { path: PathBuf, source: MigrateError },
 }
 
 /// The database file, locked until this is dropped.
-pub(super) struct Database {
+pub(super) struct BusFile {
     path: PathBuf,
     _lock: File,
 }
 
-impl Database {
+impl BusFile {
     pub(super) async fn open(path: PathBuf) -> Result<Self, OpenError> {
-        let database = Self {
-            _lock: lock(&path)?,
-            path,
-        };
-        let found = database.migrate().await.map_err(|source| {
-            let path = database.path.clone();
-            OpenError::Database { path, source }
+        let _lock = lock(&path)?;
+        let file = Self { path, _lock };
+        let path = || file.path.clone();
+        let pool = SqlitePool::connect_with(file.writer_options()).await;
+        let pool = pool.map_err(|source| OpenError::Database {
+            path: path(),
+            source,
         })?;
-        if found > MIGRATIONS.len() {
-            return Err(OpenError::TooNew {
-                path: database.path,
-                found,
-                known: MIGRATIONS.len(),
-            });
-        }
-        Ok(database)
+        let migrated = migrator().run(&pool).await;
+        pool.close().await;
+        migrated.map_err(|source| OpenError::Migrate {
+            path: path(),
+            source,
+        })?;
+        Ok(file)
     }
 
-    /// The connection that writes. `FULL`: a commit is on the disk before it is answered.
     pub(super) async fn writer(&self) -> Result<SqliteConnection, sqlx::Error> {
+        self.writer_options().connect().await
+    }
+
+    /// `FULL`: a commit is on the disk before it is answered.
+    fn writer_options(&self) -> SqliteConnectOptions {
         SqliteConnectOptions::new()
             .filename(&self.path)
             .create_if_missing(true)
@@ -81,29 +83,15 @@ impl Database {
             .busy_timeout(BUSY_TIMEOUT)
             .pragma("journal_size_limit", WAL_BYTES_KEPT)
             .disable_statement_logging()
-            .connect()
-            .await
     }
+}
 
-    /// How many migrations had run before, and run the rest.
-    async fn migrate(&self) -> Result<usize, sqlx::Error> {
-        let mut connection = self.writer().await?;
-        let version: i64 = sqlx::query_scalar("PRAGMA user_version")
-            .fetch_one(&mut connection)
-            .await?;
-        let found = usize::try_from(version).unwrap_or(usize::MAX);
-        for (number, script) in (1..).zip(MIGRATIONS).skip(found) {
-            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-            sqlx::raw_sql(*script).execute(&mut *transaction).await?;
-            let set_version = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {number}"));
-            sqlx::raw_sql(set_version)
-                .execute(&mut *transaction)
-                .await?;
-            transaction.commit().await?;
-        }
-        connection.close().await?;
-        Ok(found)
-    }
+fn migrator() -> Migrator {
+    let migrations = MIGRATIONS.iter().map(|&(version, name, sql)| {
+        let kind = MigrationType::Simple;
+        Migration::new(version, name.into(), kind, sql.into_sql_str(), false)
+    });
+    Migrator::with_migrations(migrations.collect())
 }
 
 /// A connection that only reads, and so never waits for the writer nor makes it wait.

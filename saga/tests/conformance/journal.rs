@@ -1,0 +1,108 @@
+//! Claims about the record of every event.
+
+use super::*;
+
+pub(crate) async fn the_journal_has_every_event_in_order<B: Broker>(broker: &B) {
+    let bus = broker.client().await;
+    let published = many(300);
+    for events in published.chunks(7) {
+        publish(&bus, events).await;
+    }
+    let mut reader = journal(&bus, JournalStart::First).await;
+    assert_eq!(read(reader.as_mut(), 300).await, published);
+}
+
+pub(crate) async fn reading_on_has_no_gap_and_no_repeat<B: Broker>(broker: &B) {
+    let bus = broker.client().await;
+    let published = many(100);
+    publish_singly(&bus, &published).await;
+    let (mut from, mut got) = (JournalStart::First, Vec::new());
+    while got.len() < published.len() {
+        let page = journal(&bus, from).await.read(7).await;
+        assert!(!page.entries.is_empty());
+        got.extend(
+            page.entries
+                .into_iter()
+                .map(|entry| entry.expect("an event")),
+        );
+        from = JournalStart::After(page.position);
+    }
+    assert_eq!(ids(&got), ids(&published));
+}
+
+pub(crate) async fn a_waiting_reader_is_woken_by_the_next_event<B: Broker>(broker: &B) {
+    let bus = broker.client().await;
+    let mut reader = journal(&bus, JournalStart::First).await;
+    for published in many(5) {
+        let (page, ()) = tokio::join!(
+            reader.read(10),
+            publish(&bus, std::slice::from_ref(&published))
+        );
+        let read: Vec<_> = page.entries.into_iter().flatten().collect();
+        assert_eq!(ids(&read), [published.id]);
+    }
+}
+
+pub(crate) async fn reading_the_journal_can_be_cancelled_at_any_moment<B: Broker>(broker: &B) {
+    let bus = broker.client().await;
+    let published = many(100);
+    let mut reader = journal(&bus, JournalStart::First).await;
+    let reading = async {
+        let mut got = Vec::new();
+        while got.len() < published.len() {
+            // Dropped after ever more polls, so that it is dropped at each of its waits.
+            for patience in 0.. {
+                if let Some(page) = polled(reader.read(7), patience).await {
+                    got.extend(page.entries.into_iter().flatten());
+                    break;
+                }
+            }
+        }
+        got
+    };
+    let (got, ()) = tokio::join!(reading, publish_singly(&bus, &published));
+    assert_eq!(ids(&got), ids(&published));
+}
+
+/// The future's output, unless it takes more than so many polls.
+async fn polled<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    for _ in 0..=polls {
+        if let Some(output) = future.as_mut().now_or_never() {
+            return Some(output);
+        }
+        tokio::task::yield_now().await;
+    }
+    None
+}
+
+pub(crate) async fn the_journal_survives_a_restart<B: Broker>(broker: &B) {
+    let published = many(20);
+    let bus = broker.client().await;
+    publish(&bus, &published[..10]).await;
+    let page = journal(&bus, JournalStart::First).await.read(10).await;
+    let seen = page.entries.len();
+    broker.close().await;
+
+    let bus = broker.client().await;
+    publish(&bus, &published[10..]).await;
+    let mut reader = journal(&bus, JournalStart::After(page.position)).await;
+    let rest = read(reader.as_mut(), published.len() - seen).await;
+    assert_eq!(ids(&rest), ids(&published[seen..]));
+}
+
+pub(crate) async fn garbage_in_the_journal_hides_no_neighbour<B: Broker>(broker: &B) {
+    let bus = broker.client().await;
+    let published = many(2);
+    publish(&bus, &published[..1]).await;
+    broker.put_garbage(STEP).await;
+    publish(&bus, &published[1..]).await;
+    let mut reader = journal(&bus, JournalStart::First).await;
+    let mut entries = Vec::new();
+    while entries.len() < 3 {
+        entries.extend(reader.read(3).await.entries);
+    }
+    assert!(entries[1].is_err());
+    let neighbours: Vec<_> = entries.into_iter().flatten().collect();
+    assert_eq!(neighbours, published);
+}

@@ -1,0 +1,306 @@
+//! What every bus promises, as claims that run on each adapter. They use the port alone; what only
+//! a broker can do (die, garble, show its dead letters) is the [`Broker`] of the adapter's test.
+//!
+//! That something does *not* come again is shown by what comes instead: a marker published later.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use events::choreography::{self, PURCHASE_AND_REGISTER, Step};
+use events::{
+    Event, EventId, Message, MessageType, PurchaseAndRegister, PurchaseRejected, Reason, RegistId,
+    RegistrationCompleted, RegistrationFailed, SagaId, TicketDeleted, TicketId, TicketPurchased,
+    Timestamp, UserId, UserTicketId,
+};
+use futures_util::FutureExt;
+use saga::bus::{
+    Bus, Consumer, Delivery, DeliveryTag, JournalReader, JournalStart, Queue, Settlement,
+};
+
+pub(crate) mod delivery;
+pub(crate) mod journal;
+pub(crate) mod replies;
+pub(crate) mod settlement;
+
+/// How many events, each published alone, a consumer may have in hand.
+pub(crate) const PREFETCH: usize = 20;
+
+/// The one retry delay: long enough to see that it is waited for.
+pub(crate) const RETRY_DELAY: Duration = Duration::from_millis(300);
+
+/// A claim that takes this long waits for what never comes.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A broker of its own for each claim, empty at first.
+#[async_trait]
+pub(crate) trait Broker: Sized {
+    /// Starts it; its clients use [`PREFETCH`] and [`RETRY_DELAY`].
+    async fn start() -> Self;
+
+    /// A client, as independent of the others as this broker allows.
+    async fn client(&self) -> Arc<dyn Bus>;
+
+    /// Every client says goodbye, as at a deployment.
+    async fn close(&self);
+
+    /// Every client dies with what it has in hand, as of `kill -9`.
+    async fn crash(&self);
+
+    /// Puts into the queue of the step, and into the journal, what is no event.
+    async fn put_garbage(&self, step: &'static Step);
+
+    /// What is parked of the queue of the step, oldest first.
+    async fn dead_letters(&self, step: &'static Step) -> Vec<DeadLetter>;
+
+    /// Ends it and leaves nothing behind.
+    async fn stop(self);
+}
+
+/// A parked event.
+#[derive(Debug)]
+pub(crate) struct DeadLetter {
+    pub(crate) json: Vec<u8>,
+    pub(crate) failure: String,
+    /// How often handling it failed.
+    pub(crate) attempts: u32,
+}
+
+/// Runs one claim on a broker of its own.
+pub(crate) async fn hold<B: Broker>(claim: impl AsyncFnOnce(&B)) {
+    let broker = B::start().await;
+    let claimed = AssertUnwindSafe(tokio::time::timeout(LIMIT, claim(&broker)))
+        .catch_unwind()
+        .await;
+    broker.stop().await;
+    match claimed {
+        Ok(in_time) => in_time.expect("what the claim waits for does not come"),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Every claim as a test on the given broker.
+macro_rules! conformance {
+    ($broker:ty: $($topic:ident { $($claim:ident)* })*) => {
+        $($(
+            #[tokio::test]
+            async fn $claim() {
+                conformance::hold(conformance::$topic::$claim::<$broker>).await;
+            }
+        )*)*
+    };
+    ($broker:ty) => {
+        conformance! { $broker:
+            delivery {
+                every_queue_gets_the_events_it_is_bound_to_once
+                events_come_in_the_order_of_their_publishing
+                a_batch_holds_no_more_than_was_asked_for
+                an_unsettled_event_comes_again_after_its_consumer_is_gone
+                an_unsettled_event_comes_again_after_a_crash
+                what_is_published_survives_a_crash
+                competing_consumers_share_and_none_gets_what_another_has
+                the_prefetch_bounds_what_a_consumer_has_in_hand
+                receiving_can_be_cancelled_at_any_moment_and_loses_nothing
+                concurrent_publishing_loses_nothing
+            }
+            settlement {
+                a_settled_event_does_not_come_again_even_after_a_restart
+                a_settlement_of_a_delivery_nobody_holds_is_passed_over
+                a_retried_event_comes_again_after_its_delay_with_one_attempt_more
+                a_retry_goes_to_its_queue_alone
+                a_waiting_retry_holds_nothing_up
+                a_waiting_retry_survives_a_restart
+                a_dead_letter_is_parked_with_its_failure_and_does_not_come_again
+                an_undecodable_event_comes_as_an_error_and_its_neighbours_are_intact
+            }
+            replies {
+                an_end_event_reaches_the_instance_it_names_and_no_other
+                an_instance_gets_nothing_but_ends_of_sagas
+                an_end_event_for_a_vanished_gateway_is_no_error
+            }
+            journal {
+                the_journal_has_every_event_in_order
+                reading_on_has_no_gap_and_no_repeat
+                a_waiting_reader_is_woken_by_the_next_event
+                reading_the_journal_can_be_cancelled_at_any_moment
+                the_journal_survives_a_restart
+                garbage_in_the_journal_hides_no_neighbour
+            }
+        }
+    };
+}
+pub(crate) use conformance;
+
+/// A step whose queue a claim uses when any queue will do.
+pub(crate) const STEP: &Step = &PURCHASE_AND_REGISTER.steps[0];
+
+/// A fresh event for the queue of [`STEP`].
+pub(crate) fn fresh() -> Event {
+    event(STEP.on, SagaId::mint(), None)
+}
+
+pub(crate) fn many(count: usize) -> Vec<Event> {
+    (0..count).map(|_| fresh()).collect()
+}
+
+/// An event of a saga that this gateway instance waits for.
+pub(crate) fn event(message_type: MessageType, saga_id: SagaId, instance: Option<&str>) -> Event {
+    Event {
+        id: Event::id_of(saga_id, message_type),
+        source: "conformance".into(),
+        time: Timestamp::now(),
+        saga_id,
+        causation_id: None,
+        traceparent: None,
+        reply_to: instance.map(str::to_owned),
+        deadline: None,
+        message: message(message_type),
+    }
+}
+
+fn message(message_type: MessageType) -> Message {
+    let (user_id, ticket_id) = (UserId(7), TicketId(u64::MAX));
+    let (user_ticket_id, regist_id) = (UserTicketId::mint(), RegistId::mint());
+    let reason = Reason::from("a \"quoted\" \u{7968} \u{0} reason".to_owned());
+    match message_type {
+        MessageType::PurchaseAndRegister => PurchaseAndRegister {
+            user_id,
+            ticket_id,
+            user_ticket_id,
+        }
+        .into(),
+        MessageType::TicketPurchased => TicketPurchased {
+            user_id,
+            ticket_id,
+            user_ticket_id,
+        }
+        .into(),
+        MessageType::PurchaseRejected => PurchaseRejected {
+            user_id,
+            ticket_id,
+            user_ticket_id,
+            reason,
+        }
+        .into(),
+        MessageType::RegistrationCompleted => RegistrationCompleted {
+            regist_id,
+            user_id,
+            ticket_id,
+            user_ticket_id,
+        }
+        .into(),
+        MessageType::RegistrationFailed => RegistrationFailed {
+            user_id,
+            ticket_id,
+            user_ticket_id,
+            reason,
+        }
+        .into(),
+        MessageType::TicketDeleted => TicketDeleted {
+            user_ticket_id,
+            cause: reason,
+        }
+        .into(),
+    }
+}
+
+pub(crate) async fn consume(bus: &Arc<dyn Bus>, step: &'static Step) -> Box<dyn Consumer> {
+    let consumer = bus.consume(Queue::Work(step)).await;
+    consumer.expect("the queue is there")
+}
+
+pub(crate) async fn replies(bus: &Arc<dyn Bus>, instance: &str) -> Box<dyn Consumer> {
+    let instance = instance.to_owned();
+    let consumer = bus.consume(Queue::Replies { instance }).await;
+    consumer.expect("nobody else has the replies")
+}
+
+pub(crate) async fn journal(bus: &Arc<dyn Bus>, from: JournalStart) -> Box<dyn JournalReader> {
+    bus.read_journal(from).await.expect("the journal is there")
+}
+
+pub(crate) async fn publish(bus: &Arc<dyn Bus>, events: &[Event]) {
+    bus.publish(events).await.expect("the broker is there");
+}
+
+/// Publishes each event alone, one after the other.
+pub(crate) async fn publish_singly(bus: &Arc<dyn Bus>, events: &[Event]) {
+    for event in events {
+        publish(bus, std::slice::from_ref(event)).await;
+    }
+}
+
+/// Waits for this many deliveries, and leaves them unsettled.
+pub(crate) async fn take(consumer: &mut dyn Consumer, count: usize) -> Vec<Delivery> {
+    let mut taken = Vec::new();
+    while taken.len() < count {
+        taken.extend(consumer.receive(count - taken.len()).await);
+    }
+    assert_eq!(taken.len(), count, "more came than was published");
+    taken
+}
+
+/// Waits for one delivery, and leaves it unsettled.
+pub(crate) async fn next(consumer: &mut dyn Consumer) -> Delivery {
+    take(consumer, 1).await.remove(0)
+}
+
+/// Takes this many events and settles each batch at once.
+pub(crate) async fn drain(consumer: &mut dyn Consumer, count: usize) -> Vec<Event> {
+    let mut drained = Vec::new();
+    while drained.len() < count {
+        let batch = consumer.receive(count).await;
+        consumer.settle(done(&batch)).await;
+        drained.extend(decoded(batch));
+    }
+    assert_eq!(drained.len(), count, "more came than was published");
+    drained
+}
+
+/// Reads this many entries of the journal.
+pub(crate) async fn read(reader: &mut dyn JournalReader, count: usize) -> Vec<Event> {
+    let mut entries = Vec::new();
+    while entries.len() < count {
+        let page = reader.read(count).await;
+        entries.extend(
+            page.entries
+                .into_iter()
+                .map(|entry| entry.expect("an event")),
+        );
+    }
+    assert_eq!(entries.len(), count, "more is journaled than was published");
+    entries
+}
+
+pub(crate) fn done(deliveries: &[Delivery]) -> Vec<(DeliveryTag, Settlement)> {
+    let tags = deliveries.iter().map(|delivery| delivery.tag);
+    tags.map(|tag| (tag, Settlement::Done)).collect()
+}
+
+pub(crate) fn decoded(deliveries: Vec<Delivery>) -> Vec<Event> {
+    let events = deliveries.into_iter().map(|delivery| delivery.event);
+    events.map(|event| event.expect("an event")).collect()
+}
+
+pub(crate) fn ids(events: &[Event]) -> Vec<EventId> {
+    events.iter().map(|event| event.id).collect()
+}
+
+/// How often each event is there.
+pub(crate) fn count(events: &[Event]) -> HashMap<EventId, usize> {
+    let mut counts = HashMap::new();
+    for id in ids(events) {
+        *counts.entry(id).or_default() += 1;
+    }
+    counts
+}
+
+/// Every step of the choreography, with one fresh event for its queue.
+pub(crate) fn one_for_each_step() -> Vec<(&'static Step, Event)> {
+    let steps = choreography::steps();
+    steps
+        .map(|step| (step, event(step.on, SagaId::mint(), Some("gateway-1"))))
+        .collect()
+}
