@@ -57,6 +57,10 @@ where
     );
     run(name, command, async |settings: Settings, tasks: Tasks| {
         let (config, runtime): (WorkerConfig, RuntimeConfig) = (settings.get()?, settings.get()?);
+        if let Some(path) = &config.ready_file {
+            // A killed process could not remove its own, and this one is not ready yet.
+            super::remove(path)?;
+        }
         let bus: Arc<dyn Bus> =
             RabbitMqBus::start(runtime.rabbitmq(config.amqp_url, name), &tasks)?;
         let database = Database::open(&config.database_url, name)?;
