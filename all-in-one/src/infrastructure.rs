@@ -64,8 +64,13 @@ enum InfrastructureError {
     )]
     Halfway,
     #[error("the data folder {path:?} cannot be used")]
-    DataDir { path: PathBuf, source: std::io::Error },
-    #[error("another process is using the data folder {path:?}; stop it or name another --data-dir")]
+    DataDir {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(
+        "another process is using the data folder {path:?}; stop it or name another --data-dir"
+    )]
     InUse { path: PathBuf },
 }
 
@@ -79,8 +84,11 @@ impl InfrastructureConfig {
         runtime: &RuntimeConfig,
         tasks: &Tasks,
     ) -> Result<Infrastructure, StartError> {
-        let databases =
-            [self.ticket_database_url, self.regist_database_url, self.gateway_database_url];
+        let databases = [
+            self.ticket_database_url,
+            self.regist_database_url,
+            self.gateway_database_url,
+        ];
         match (self.amqp_url, databases) {
             (None, [None, None, None]) => embedded(&self.data_dir, runtime, tasks).await,
             (Some(amqp), [Some(ticket), Some(regist), Some(gateway)]) => Ok(Infrastructure {
@@ -121,7 +129,10 @@ async fn embedded(
 
 /// Holds the folder for this process until it ends, however it ends.
 fn lock(path: &Path) -> Result<(), StartError> {
-    let at = |source| InfrastructureError::DataDir { path: path.to_owned(), source };
+    let at = |source| InfrastructureError::DataDir {
+        path: path.to_owned(),
+        source,
+    };
     std::fs::create_dir_all(path).map_err(at)?;
     let file = std::fs::File::create(path.join("lock")).map_err(at)?;
     match file.try_lock() {
@@ -130,9 +141,10 @@ fn lock(path: &Path) -> Result<(), StartError> {
             std::mem::forget(file);
             Ok(())
         }
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(InfrastructureError::InUse { path: path.to_owned() }.into())
+        Err(std::fs::TryLockError::WouldBlock) => Err(InfrastructureError::InUse {
+            path: path.to_owned(),
         }
+        .into()),
         Err(std::fs::TryLockError::Error(source)) => Err(at(source).into()),
     }
 }

@@ -8,6 +8,7 @@ mod accepted;
 pub mod http;
 pub mod ledger;
 mod metrics;
+mod settings;
 mod starter;
 mod traceparent;
 mod waiters;
@@ -16,25 +17,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use saga::Tasks;
-use saga::bus::{Bus, Health, Queue, TopologyError};
+use saga::bus::{Bus, Health, Queue};
+use saga::database::{Database, SchemaChange};
+use saga::process::StartError;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use metrics::{LedgerMetrics, Metrics};
+pub use settings::{Http, HttpConfig, HttpFlags, ListenError};
 
 use crate::accepted::AcceptedSagas;
 use crate::http::Gateway;
-use crate::ledger::Ledger;
 use crate::ledger::projector::Projector;
+use crate::ledger::{Ledger, PostgresLedger, SqliteLedger};
 use crate::starter::Starter;
 use crate::waiters::Waiters;
 
-/// The schema of the ledger, version 1.
-pub const POSTGRES_SCHEMA: &str = include_str!("../migrations/postgres/0001_ledger.sql");
-/// The schema of the ledger, version 1.
-pub const SQLITE_SCHEMA: &str = include_str!("../migrations/sqlite/0001_ledger.sql");
+/// The schema of the ledger, in the order in which it grew.
+pub const SCHEMA: [SchemaChange; 1] = [SchemaChange {
+    version: 1,
+    description: "ledger",
+    postgres: include_str!("../migrations/postgres/0001_ledger.sql"),
+    sqlite: include_str!("../migrations/sqlite/0001_ledger.sql"),
+}];
 
 /// Callers give up after some ten seconds; they get the saga's address before that.
 pub const WAIT_LIMIT: Duration = Duration::from_secs(10);
@@ -68,15 +75,41 @@ pub struct Surroundings {
     pub render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
+/// Starts the gateway on its address and database; see [`serve`].
+pub async fn start(
+    http: Http,
+    bus: &Arc<dyn Bus>,
+    database: &Database,
+    tasks: &Tasks,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let config = GatewayConfig {
+        wait_limit: http.config.wait_limit,
+        ..GatewayConfig::default()
+    };
+    let ledger: Arc<dyn Ledger> = match database {
+        Database::Postgres(pool) => Arc::new(PostgresLedger::new(pool.clone())),
+        Database::Sqlite(pool) => Arc::new(SqliteLedger::new(pool.clone())),
+    };
+    let surroundings = Surroundings {
+        bus: Arc::clone(bus),
+        ledger,
+        store: database.health("api-gateway", tasks),
+        render_metrics: Arc::new(move || http.metrics.render()),
+    };
+    let prepared = async { Ok(database.prepare("api-gateway", &SCHEMA, tasks).await?) };
+    serve(config, http.listener, surroundings, prepared, tasks).await
+}
+
 /// Serves HTTP on the listener, hands ends of sagas to waiting callers, and projects the journal,
 /// until the tasks are stopped. Serves at once, so that `/livez` and `/readyz` answer while the
-/// broker is still waited for; returns when the replies are consumed.
-pub async fn start(
+/// broker and the database are still waited for; returns when the replies are consumed.
+pub async fn serve(
     config: GatewayConfig,
     listener: TcpListener,
     surroundings: Surroundings,
+    ledger_prepared: impl Future<Output = Result<(), StartError>>,
     tasks: &Tasks,
-) -> Result<Vec<JoinHandle<()>>, TopologyError> {
+) -> Result<Vec<JoinHandle<()>>, StartError> {
     let metrics = Metrics::new();
     let waiters = Waiters::new(metrics.waiting.clone());
     let accepted = Arc::new(AcceptedSagas::default());
@@ -99,6 +132,7 @@ pub async fn start(
             served.await;
         }
     });
+    ledger_prepared.await?;
     let queue = Queue::Replies {
         instance: config.instance.clone(),
     };

@@ -128,7 +128,8 @@ impl Database {
 
     /// Whether the database answers, kept current by a task.
     pub fn health(&self, name: &str, tasks: &Tasks) -> watch::Receiver<Health> {
-        let (sender, receiver) = watch::channel(Health::Up);
+        let waiting_for = format!("database {name}: not asked yet");
+        let (sender, receiver) = watch::channel(Health::Down { waiting_for });
         let (database, stop, name) = (self.clone(), tasks.stop_token(), name.to_owned());
         tasks.spawn(format!("health of database {name}"), async move {
             while stop
@@ -142,6 +143,10 @@ impl Database {
                     *known = health;
                     changed
                 });
+                let pause = tokio::time::sleep(HEALTH_INTERVAL);
+                if stop.run_until_cancelled(pause).await.is_none() {
+                    break;
+                }
             }
         });
         receiver

@@ -177,7 +177,8 @@ impl ParticipantLoop {
     /// event that fails stands alone. Every event's result, in order.
     async fn handle_events(&self, events: &[Event]) -> Result<Vec<Handled>, Stopped> {
         let mut handled = Vec::with_capacity(events.len());
-        let mut ranges = Vec::from_iter([0..events.len()]);
+        let mut ranges = Vec::new();
+        ranges.push(0..events.len());
         while let Some(range) = ranges.pop().filter(|range| !range.is_empty()) {
             match self.react_or_wait(&events[range.clone()]).await? {
                 Ok(replies) => {

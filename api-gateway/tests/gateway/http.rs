@@ -67,7 +67,7 @@ impl Running {
             ..GatewayConfig::default()
         };
         let tasks = Tasks::new();
-        api_gateway::start(config, listener, surroundings, &tasks)
+        api_gateway::serve(config, listener, surroundings, async { Ok(()) }, &tasks)
             .await
             .unwrap();
         Self {

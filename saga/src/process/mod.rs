@@ -5,7 +5,7 @@ mod settings;
 mod worker;
 
 pub use settings::{RuntimeConfig, RuntimeFlags};
-pub use worker::run_worker;
+pub use worker::{BackendConfig, BackendFlags, run_worker};
 
 use std::path::PathBuf;
 use std::process::ExitCode;

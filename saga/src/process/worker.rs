@@ -17,8 +17,9 @@ use crate::participant::LoopOptions;
 use crate::rabbitmq::RabbitMqBus;
 use crate::tasks::Tasks;
 
+/// What a service stands on, as flags.
 #[derive(Debug, Args)]
-struct WorkerFlags {
+pub struct BackendFlags {
     /// RabbitMQ, e.g. amqp://user:password@host:5672/vhost (amqps:// for TLS)
     #[arg(long, env = "AMQP_URL", value_name = "URL")]
     amqp_url: Option<String>,
@@ -28,15 +29,22 @@ struct WorkerFlags {
     /// A file that exists exactly while the broker and the database are up [default: none]
     #[arg(long, env = "READY_FILE", value_name = "FILE")]
     ready_file: Option<String>,
-    #[command(flatten)]
-    runtime: RuntimeFlags,
 }
 
+/// What a service stands on.
 #[derive(Debug, Deserialize)]
-struct WorkerConfig {
-    amqp_url: String,
-    database_url: String,
-    ready_file: Option<PathBuf>,
+pub struct BackendConfig {
+    pub amqp_url: String,
+    pub database_url: String,
+    pub ready_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct WorkerFlags {
+    #[command(flatten)]
+    backend: BackendFlags,
+    #[command(flatten)]
+    runtime: RuntimeFlags,
 }
 
 /// Runs the participant that `start` starts until it is asked to stop.
@@ -56,7 +64,7 @@ where
             .version(env!("CARGO_PKG_VERSION")),
     );
     run(name, command, async |settings: Settings, tasks: Tasks| {
-        let (config, runtime): (WorkerConfig, RuntimeConfig) = (settings.get()?, settings.get()?);
+        let (config, runtime): (BackendConfig, RuntimeConfig) = (settings.get()?, settings.get()?);
         if let Some(path) = &config.ready_file {
             // A killed process could not remove its own, and this one is not ready yet.
             super::remove(path)?;
