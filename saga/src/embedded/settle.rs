@@ -20,6 +20,58 @@ const SUSPECT_AFTER: i64 = 2;
 const EXHAUSTED: &str = "handed out again and again, and never settled: \
     the process died or gave up each time it had the event in hand";
 
+const PARK_EXHAUSTED: &str = "
+    INSERT INTO dead_letter (queue, position, event, attempts, deliveries, failure,
+                             first_failed_at, last_failed_at)
+    SELECT queue, queued.position, event, attempts, deliveries, ?4,
+           coalesce(first_failed_at, ?5), ?5
+    FROM json_each(?2) AS returned
+    CROSS JOIN queued ON queue = ?1 AND queued.position = returned.value
+    CROSS JOIN journal ON journal.position = queued.position
+    WHERE deliveries > ?3
+    RETURNING event";
+
+const DELETE_EXHAUSTED: &str = "
+    DELETE FROM queued WHERE queue = ?1 AND deliveries > ?3
+      AND position IN (SELECT value FROM json_each(?2))";
+
+const GIVE_BACK: &str = "
+    UPDATE queued SET state = iif(deliveries >= ?3, 'suspect', 'ready')
+    WHERE queue = ?1 AND position IN (SELECT value FROM json_each(?2))";
+
+const DELETE: &str = "
+    DELETE FROM queued WHERE queue = ?1 AND position IN (SELECT value FROM json_each(?2))";
+
+const RETRY: &str = "
+    WITH retried AS MATERIALIZED (
+        SELECT value ->> 0 AS position, value ->> 1 AS due_at, value ->> 2 AS failure
+        FROM json_each(?2))
+    UPDATE queued SET state = 'waiting', attempts = attempts + 1, deliveries = 0,
+           due_at = retried.due_at, failure = retried.failure,
+           first_failed_at = coalesce(first_failed_at, ?3), last_failed_at = ?3
+    FROM retried
+    WHERE queue = ?1 AND queued.position = retried.position";
+
+const PARK: &str = "
+    INSERT INTO dead_letter (queue, position, event, attempts, deliveries, failure,
+                             first_failed_at, last_failed_at)
+    SELECT queue, queued.position, event, attempts + 1, deliveries, parked.value ->> 1,
+           coalesce(first_failed_at, ?3), ?3
+    FROM json_each(?2) AS parked
+    CROSS JOIN queued ON queue = ?1 AND queued.position = parked.value ->> 0
+    CROSS JOIN journal ON journal.position = queued.position";
+
+/// For the test that none of them walks a whole queue.
+#[cfg(test)]
+pub(super) const STATEMENTS: [&str; 6] = [
+    PARK_EXHAUSTED,
+    DELETE_EXHAUSTED,
+    GIVE_BACK,
+    DELETE,
+    RETRY,
+    PARK,
+];
+
 /// Events that were in hand are to be handed out again, or are parked when that happened too
 /// often; returns the JSON of those.
 pub(super) async fn give_back(
@@ -32,42 +84,26 @@ pub(super) async fn give_back(
         return Ok(Vec::new());
     }
     let positions = json(&returned);
-    let exhausted = sqlx::query_scalar(
-        "INSERT INTO dead_letter (queue, position, event, attempts, deliveries, failure,
-                                  first_failed_at, last_failed_at)
-         SELECT queue, queued.position, event, attempts, deliveries, ?4,
-                coalesce(first_failed_at, ?5), ?5
-         FROM json_each(?2) AS returned
-         CROSS JOIN queued ON queue = ?1 AND queued.position = returned.value
-         CROSS JOIN journal ON journal.position = queued.position
-         WHERE deliveries > ?3
-         RETURNING event",
-    )
-    .bind(&**queue)
-    .bind(&positions)
-    .bind(DELIVERY_LIMIT)
-    .bind(EXHAUSTED)
-    .bind(now.as_micros())
-    .fetch_all(&mut *connection)
-    .await?;
-    sqlx::query(
-        "DELETE FROM queued WHERE queue = ?1 AND deliveries > ?3
-         AND position IN (SELECT value FROM json_each(?2))",
-    )
-    .bind(&**queue)
-    .bind(&positions)
-    .bind(DELIVERY_LIMIT)
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query(
-        "UPDATE queued SET state = iif(deliveries >= ?3, 'suspect', 'ready')
-         WHERE queue = ?1 AND position IN (SELECT value FROM json_each(?2))",
-    )
-    .bind(&**queue)
-    .bind(&positions)
-    .bind(SUSPECT_AFTER)
-    .execute(connection)
-    .await?;
+    let exhausted = sqlx::query_scalar(PARK_EXHAUSTED)
+        .bind(&**queue)
+        .bind(&positions)
+        .bind(DELIVERY_LIMIT)
+        .bind(EXHAUSTED)
+        .bind(now.as_micros())
+        .fetch_all(&mut *connection)
+        .await?;
+    sqlx::query(DELETE_EXHAUSTED)
+        .bind(&**queue)
+        .bind(&positions)
+        .bind(DELIVERY_LIMIT)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(GIVE_BACK)
+        .bind(&**queue)
+        .bind(&positions)
+        .bind(SUSPECT_AFTER)
+        .execute(connection)
+        .await?;
     Ok(exhausted)
 }
 
@@ -91,13 +127,11 @@ async fn delete(
     if done.is_empty() {
         return Ok(());
     }
-    sqlx::query(
-        "DELETE FROM queued WHERE queue = ?1 AND position IN (SELECT value FROM json_each(?2))",
-    )
-    .bind(&**queue)
-    .bind(json(&done))
-    .execute(connection)
-    .await?;
+    sqlx::query(DELETE)
+        .bind(&**queue)
+        .bind(json(&done))
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -122,18 +156,12 @@ async fn retry(
         })
         .collect();
     // It was settled, if not well, so it starts a new count of deliveries.
-    sqlx::query(
-        "UPDATE queued SET state = 'waiting', attempts = attempts + 1, deliveries = 0,
-                due_at = retried.value ->> 1, failure = retried.value ->> 2,
-                first_failed_at = coalesce(first_failed_at, ?3), last_failed_at = ?3
-         FROM json_each(?2) AS retried
-         WHERE queue = ?1 AND position = retried.value ->> 0",
-    )
-    .bind(&**queue)
-    .bind(json(&rows))
-    .bind(now.as_micros())
-    .execute(connection)
-    .await?;
+    sqlx::query(RETRY)
+        .bind(&**queue)
+        .bind(json(&rows))
+        .bind(now.as_micros())
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -151,20 +179,12 @@ async fn park(
         .iter()
         .map(|parked| (parked.position, &parked.failure))
         .collect();
-    sqlx::query(
-        "INSERT INTO dead_letter (queue, position, event, attempts, deliveries, failure,
-                                  first_failed_at, last_failed_at)
-         SELECT queue, queued.position, event, attempts + 1, deliveries, parked.value ->> 1,
-                coalesce(first_failed_at, ?3), ?3
-         FROM json_each(?2) AS parked
-         CROSS JOIN queued ON queue = ?1 AND queued.position = parked.value ->> 0
-         CROSS JOIN journal ON journal.position = queued.position",
-    )
-    .bind(&**queue)
-    .bind(json(&rows))
-    .bind(now.as_micros())
-    .execute(&mut *connection)
-    .await?;
+    sqlx::query(PARK)
+        .bind(&**queue)
+        .bind(json(&rows))
+        .bind(now.as_micros())
+        .execute(&mut *connection)
+        .await?;
     let positions: Vec<_> = settled
         .parked
         .iter()

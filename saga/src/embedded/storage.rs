@@ -13,6 +13,34 @@ use super::request::{Settled, Work};
 use super::settle::{give_back, settle};
 use super::topology::QueueName;
 
+const APPEND: &str =
+    "INSERT INTO journal (position, event) SELECT ?1 + key, value FROM json_each(?2)";
+
+const ENQUEUE: &str =
+    "INSERT INTO queued (queue, position) SELECT ?1, ?2 + value FROM json_each(?3)";
+
+const WAKE_DUE: &str =
+    "UPDATE queued SET state = 'ready', due_at = NULL WHERE state = 'waiting' AND due_at <= ?1";
+
+const NEXT_DUE: &str = "SELECT min(due_at) FROM queued WHERE state = 'waiting'";
+
+/// The planner knows no statistics, and would walk the whole queue without the hint.
+const CLAIM_READY: &str = "
+    UPDATE queued SET state = 'in_hand', deliveries = deliveries + 1
+    WHERE queue = ?1 AND position IN (
+        SELECT position FROM queued INDEXED BY queued_ready WHERE queue = ?1 AND state = 'ready'
+        ORDER BY position LIMIT ?2)
+    RETURNING position, attempts,
+        (SELECT event FROM journal WHERE journal.position = queued.position) AS event";
+
+const CLAIM_SUSPECT: &str = "
+    UPDATE queued SET state = 'in_hand', deliveries = deliveries + 1
+    WHERE queue = ?1 AND position IN (
+        SELECT position FROM queued INDEXED BY queued_suspect WHERE queue = ?1 AND state = 'suspect'
+        ORDER BY position LIMIT ?2)
+    RETURNING position, attempts,
+        (SELECT event FROM journal WHERE journal.position = queued.position) AS event";
+
 /// The writer's connection and what it knows of the file.
 pub(super) struct Storage {
     file: BusFile,
@@ -237,57 +265,34 @@ async fn append(
     if batch.count == 0 {
         return Ok(());
     }
-    sqlx::query("INSERT INTO journal (position, event) SELECT ?1 + key, value FROM json_each(?2)")
+    sqlx::query(APPEND)
         .bind(first)
         .bind(&batch.events)
         .execute(&mut *connection)
         .await?;
     for (queue, indexes) in &batch.arrivals {
-        sqlx::query(
-            "INSERT INTO queued (queue, position) SELECT ?1, ?2 + value FROM json_each(?3)",
-        )
-        .bind(&**queue)
-        .bind(first)
-        .bind(json(indexes))
-        .execute(&mut *connection)
-        .await?;
+        sqlx::query(ENQUEUE)
+            .bind(&**queue)
+            .bind(first)
+            .bind(json(indexes))
+            .execute(&mut *connection)
+            .await?;
     }
     Ok(())
 }
 
 async fn wake_due(connection: &mut SqliteConnection, now: Timestamp) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "UPDATE queued SET state = 'ready', due_at = NULL WHERE state = 'waiting' AND due_at <= ?1",
-    )
-    .bind(now.as_micros())
-    .execute(connection)
-    .await?;
+    sqlx::query(WAKE_DUE)
+        .bind(now.as_micros())
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
 async fn next_due(connection: &mut SqliteConnection) -> Result<Option<Timestamp>, sqlx::Error> {
-    let due: Option<i64> =
-        sqlx::query_scalar("SELECT min(due_at) FROM queued WHERE state = 'waiting'")
-            .fetch_one(connection)
-            .await?;
+    let due: Option<i64> = sqlx::query_scalar(NEXT_DUE).fetch_one(connection).await?;
     Ok(due.map(Timestamp::from_micros))
 }
-
-const CLAIM_READY: &str = "
-    UPDATE queued SET state = 'in_hand', deliveries = deliveries + 1
-    WHERE queue = ?1 AND position IN (
-        SELECT position FROM queued WHERE queue = ?1 AND state = 'ready'
-        ORDER BY position LIMIT ?2)
-    RETURNING position, attempts,
-        (SELECT event FROM journal WHERE journal.position = queued.position) AS event";
-
-const CLAIM_SUSPECT: &str = "
-    UPDATE queued SET state = 'in_hand', deliveries = deliveries + 1
-    WHERE queue = ?1 AND position IN (
-        SELECT position FROM queued WHERE queue = ?1 AND state = 'suspect'
-        ORDER BY position LIMIT ?2)
-    RETURNING position, attempts,
-        (SELECT event FROM journal WHERE journal.position = queued.position) AS event";
 
 async fn claim(connection: &mut SqliteConnection, wanted: &Claim) -> Result<Claimed, sqlx::Error> {
     let mut claimed = Claimed::default();
@@ -331,4 +336,40 @@ pub(super) fn signed(count: usize) -> i64 {
 /// A list as the one parameter of a statement that reads it with `json_each`.
 pub(super) fn json(list: &impl serde::Serialize) -> String {
     serde_json::to_string(list).expect("lists of numbers and texts have no failing serializer")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::settle;
+
+    /// The cost of a delivery must grow neither with the journal nor with the backlog.
+    #[tokio::test]
+    async fn no_statement_walks_a_whole_queue_or_the_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = BusFile::open(folder.path().join("bus.db")).await.unwrap();
+        let mut connection = file.writer().await.unwrap();
+        let here = [
+            APPEND,
+            ENQUEUE,
+            WAKE_DUE,
+            NEXT_DUE,
+            CLAIM_READY,
+            CLAIM_SUSPECT,
+        ];
+        for statement in here.into_iter().chain(settle::STATEMENTS) {
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain)
+                .fetch_all(&mut connection)
+                .await
+                .unwrap();
+            for (_, _, _, step) in plan {
+                let all = ["SCAN queued", "SCAN journal", "PRIMARY KEY (queue=?)"];
+                assert!(
+                    !all.iter().any(|all| step.contains(all)),
+                    "{step}: {statement}"
+                );
+            }
+        }
+    }
 }

@@ -8,7 +8,8 @@ CREATE TABLE journal (
 -- the cost of a delivery grows neither with the journal nor with what is finished.
 CREATE TABLE queued (
     queue           TEXT    NOT NULL,
-    position        INTEGER NOT NULL REFERENCES journal (position),
+    -- Where the event is in the journal.
+    position        INTEGER NOT NULL,
     -- ready: to be handed out. suspect: the same, but alone, because it came back unsettled again
     -- and again. in_hand: handed out, not settled. waiting: handled again when it is due.
     state           TEXT    NOT NULL DEFAULT 'ready'
