@@ -25,7 +25,7 @@ impl OnSqlite {
             .connect_with(options)
             .await
             .unwrap();
-        sqlx::raw_sql(api_gateway::SQLITE_SCHEMA)
+        sqlx::raw_sql(api_gateway::SCHEMA[0].sqlite)
             .execute(&pool)
             .await
             .unwrap();
@@ -69,7 +69,7 @@ impl OnPostgres {
         let pool = PgPool::connect_with(server.clone().database(&name))
             .await
             .unwrap();
-        sqlx::raw_sql(api_gateway::POSTGRES_SCHEMA)
+        sqlx::raw_sql(api_gateway::SCHEMA[0].postgres)
             .execute(&pool)
             .await
             .unwrap();

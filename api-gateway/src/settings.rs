@@ -1,0 +1,137 @@
+//! The gateway's own settings, and the socket they lead to.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use saga::Tasks;
+use serde::{Deserialize, Deserializer, de};
+use tokio::net::TcpListener;
+
+/// Callers give up after some ten seconds; they get the saga's address before that.
+const WAIT_LIMIT: Duration = Duration::from_secs(10);
+/// Between two readings of the metrics, each measured duration is kept; if nobody reads them, they
+/// must be summed up before they are many.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// The gateway's own settings, as flags.
+#[derive(Debug, clap::Args)]
+pub struct HttpFlags {
+    /// Where to serve HTTP; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, env = "LISTEN_ADDR", value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// How long a caller waits for the outcome before it gets 202 and the saga's address [default: 10s]
+    #[arg(long, env = "WAIT_LIMIT", value_name = "DURATION")]
+    wait_limit: Option<String>,
+}
+
+/// The gateway's own settings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct HttpConfig {
+    pub listen: SocketAddr,
+    #[serde(deserialize_with = "duration")]
+    pub wait_limit: Duration,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            wait_limit: WAIT_LIMIT,
+        }
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = saga::config::text(deserializer)?;
+    humantime::parse_duration(&text).map_err(|error| {
+        de::Error::custom(format!(
+            "{text:?} is no duration like 500ms or 10s ({error})"
+        ))
+    })
+}
+
+/// What one gateway replica is.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// Names this replica: in routing keys, hence one word without dots, and as holder of the
+    /// ledger's lease. No two running replicas may have the same.
+    pub instance: String,
+    /// How long a caller waits for the outcome before the answer is `202 Accepted`.
+    pub wait_limit: Duration,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            instance: format!("gateway-{:08x}", rand::random::<u32>()),
+            wait_limit: WAIT_LIMIT,
+        }
+    }
+}
+
+impl GatewayConfig {
+    pub fn of(http: &Http) -> Self {
+        Self {
+            wait_limit: http.wait_limit,
+            ..Self::default()
+        }
+    }
+}
+
+/// A bound socket and the metrics it will show. Binding comes first, so that a taken port is an
+/// error before anything else is touched.
+pub struct Http {
+    pub(crate) listener: TcpListener,
+    address: SocketAddr,
+    wait_limit: Duration,
+    metrics: PrometheusHandle,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}; choose another with --listen")]
+pub struct BindError {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+impl Http {
+    pub async fn bind(config: &HttpConfig, metrics: PrometheusHandle) -> Result<Self, BindError> {
+        let failed = |source| BindError {
+            address: config.listen,
+            source,
+        };
+        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+        Ok(Self {
+            address: listener.local_addr().map_err(failed)?,
+            listener,
+            wait_limit: config.wait_limit,
+            metrics,
+        })
+    }
+
+    /// Where callers reach it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn render_metrics(&self) -> Arc<dyn Fn() -> String + Send + Sync> {
+        let metrics = self.metrics.clone();
+        Arc::new(move || metrics.render())
+    }
+
+    pub(crate) fn keep_metrics_small(&self, tasks: &Tasks) {
+        let (metrics, stop) = (self.metrics.clone(), tasks.stop_token());
+        tasks.spawn("metrics upkeep", async move {
+            while stop
+                .run_until_cancelled(tokio::time::sleep(METRICS_UPKEEP))
+                .await
+                .is_some()
+            {
+                metrics.run_upkeep();
+            }
+        });
+    }
+}
