@@ -6,7 +6,7 @@ mod infrastructure;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use api_gateway::{Http, HttpFlags};
+use api_gateway::{GatewayConfig, Http, HttpFlags};
 use clap::{Args, Command};
 use saga::Tasks;
 use saga::config::Settings;
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 async fn start(settings: Settings, tasks: Tasks) -> Result<Running, StartError> {
     let runtime: RuntimeConfig = settings.get()?;
     let infrastructure: InfrastructureConfig = settings.get()?;
-    let http = Http::bind(settings.get()?, init_metrics()?).await?;
+    let http = Http::bind(&settings.get()?, init_metrics()?).await?;
     let Infrastructure {
         bus,
         ticket,
@@ -51,7 +51,7 @@ async fn start(settings: Settings, tasks: Tasks) -> Result<Running, StartError> 
     println!("{}", welcome(http.address(), &place));
     // The services, a line each.
     let (front, tickets, registrations) = tokio::try_join!(
-        api_gateway::start(http, &bus, &gateway, &tasks),
+        api_gateway::start(GatewayConfig::of(&http), http, &bus, &gateway, &tasks),
         ticket_worker::start(&bus, &ticket, &options, &tasks),
         regist_worker::start(&bus, &regist, &options, &tasks),
     )?;

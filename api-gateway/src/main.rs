@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use api_gateway::{Http, HttpFlags};
+use api_gateway::{GatewayConfig, Http, HttpFlags};
 use clap::{Args, Command};
 use events::choreography::API_GATEWAY;
 use saga::Tasks;
@@ -36,12 +36,12 @@ fn main() -> ExitCode {
 
 async fn start(settings: Settings, tasks: Tasks) -> Result<Running, StartError> {
     let (backend, runtime): (BackendConfig, RuntimeConfig) = (settings.get()?, settings.get()?);
-    let http = Http::bind(settings.get()?, init_metrics()?).await?;
+    let http = Http::bind(&settings.get()?, init_metrics()?).await?;
     let rabbitmq = runtime.rabbitmq(backend.amqp_url, API_GATEWAY.0);
     let bus: Arc<dyn Bus> = RabbitMqBus::start(rabbitmq, &tasks)?;
     let database = Database::open(&backend.database_url, API_GATEWAY.0)?;
     println!("{} listens on http://{}", API_GATEWAY.0, http.address());
-    let loops = api_gateway::start(http, &bus, &database, &tasks).await?;
+    let loops = api_gateway::start(GatewayConfig::of(&http), http, &bus, &database, &tasks).await?;
     let dependencies = vec![database.health(API_GATEWAY.0, &tasks)];
     Ok(Running {
         bus,

@@ -11,7 +11,7 @@ use metrics::{
 };
 
 #[derive(Clone)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     pub(crate) accepted: Counter,
     pub(crate) waiting: Gauge,
     pub(crate) ledger: LedgerMetrics,
@@ -30,7 +30,7 @@ pub struct LedgerMetrics {
 }
 
 impl Metrics {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         describe();
         Self {
             accepted: counter!("gateway_sagas_accepted_total"),
@@ -47,12 +47,6 @@ impl Metrics {
             ("status", status.to_string()),
         ];
         histogram!("gateway_request_duration_seconds", &labels).record(took.as_secs_f64());
-    }
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -1,26 +1,32 @@
-//! The gateway's own settings, and binding its address before anything else starts.
+//! The gateway's own settings, and the socket they lead to.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use saga::Tasks;
 use serde::{Deserialize, Deserializer, de};
 use tokio::net::TcpListener;
 
-use crate::WAIT_LIMIT;
+/// Callers give up after some ten seconds; they get the saga's address before that.
+const WAIT_LIMIT: Duration = Duration::from_secs(10);
+/// Between two readings of the metrics, each measured duration is kept; if nobody reads them, they
+/// must be summed up before they are many.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
-/// The gateway's settings, as flags.
+/// The gateway's own settings, as flags.
 #[derive(Debug, clap::Args)]
 pub struct HttpFlags {
-    /// Address to serve HTTP on; port 0 picks a free one [default: 127.0.0.1:8080]
-    #[arg(long, env = "LISTEN_ADDR", value_name = "HOST:PORT")]
+    /// Where to serve HTTP; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, env = "LISTEN_ADDR", value_name = "ADDRESS")]
     listen: Option<String>,
-    /// How long a caller waits for the outcome before the answer is 202 Accepted [default: 10s]
+    /// How long a caller waits for the outcome before it gets 202 and the saga's address [default: 10s]
     #[arg(long, env = "WAIT_LIMIT", value_name = "DURATION")]
     wait_limit: Option<String>,
 }
 
-/// The gateway's settings.
+/// The gateway's own settings.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct HttpConfig {
@@ -32,52 +38,100 @@ pub struct HttpConfig {
 impl Default for HttpConfig {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             wait_limit: WAIT_LIMIT,
         }
     }
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
+    let text = saga::config::text(deserializer)?;
     humantime::parse_duration(&text).map_err(|error| {
         de::Error::custom(format!(
-            "{text:?} is no duration like 500ms, 10s or 1m ({error})"
+            "{text:?} is no duration like 500ms or 10s ({error})"
         ))
     })
 }
 
-/// The address cannot be served on.
+/// What one gateway replica is.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// Names this replica: in routing keys, hence one word without dots, and as holder of the
+    /// ledger's lease. No two running replicas may have the same.
+    pub instance: String,
+    /// How long a caller waits for the outcome before the answer is `202 Accepted`.
+    pub wait_limit: Duration,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            instance: format!("gateway-{:08x}", rand::random::<u32>()),
+            wait_limit: WAIT_LIMIT,
+        }
+    }
+}
+
+impl GatewayConfig {
+    pub fn of(http: &Http) -> Self {
+        Self {
+            wait_limit: http.wait_limit,
+            ..Self::default()
+        }
+    }
+}
+
+/// A bound socket and the metrics it will show. Binding comes first, so that a taken port is an
+/// error before anything else is touched.
+pub struct Http {
+    pub(crate) listener: TcpListener,
+    address: SocketAddr,
+    wait_limit: Duration,
+    metrics: PrometheusHandle,
+}
+
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}; is another program using it? Choose another with --listen")]
-pub struct ListenError {
+#[error("cannot listen on {address}; choose another with --listen")]
+pub struct BindError {
     address: SocketAddr,
     source: std::io::Error,
 }
 
-/// A bound address and what is served on it.
-#[derive(Debug)]
-pub struct Http {
-    pub(crate) config: HttpConfig,
-    pub(crate) listener: TcpListener,
-    pub(crate) metrics: PrometheusHandle,
-}
-
 impl Http {
-    /// Binds first, so that a taken port is an error before anything has started.
-    pub async fn bind(config: HttpConfig, metrics: PrometheusHandle) -> Result<Self, ListenError> {
-        let address = config.listen;
-        let listener = TcpListener::bind(address).await;
-        let listener = listener.map_err(|source| ListenError { address, source })?;
+    pub async fn bind(config: &HttpConfig, metrics: PrometheusHandle) -> Result<Self, BindError> {
+        let failed = |source| BindError {
+            address: config.listen,
+            source,
+        };
+        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         Ok(Self {
-            config,
+            address: listener.local_addr().map_err(failed)?,
             listener,
+            wait_limit: config.wait_limit,
             metrics,
         })
     }
 
-    /// Where callers reach the gateway.
+    /// Where callers reach it.
     pub fn address(&self) -> SocketAddr {
-        self.listener.local_addr().unwrap_or(self.config.listen)
+        self.address
+    }
+
+    pub(crate) fn render_metrics(&self) -> Arc<dyn Fn() -> String + Send + Sync> {
+        let metrics = self.metrics.clone();
+        Arc::new(move || metrics.render())
+    }
+
+    pub(crate) fn keep_metrics_small(&self, tasks: &Tasks) {
+        let (metrics, stop) = (self.metrics.clone(), tasks.stop_token());
+        tasks.spawn("metrics upkeep", async move {
+            while stop
+                .run_until_cancelled(tokio::time::sleep(METRICS_UPKEEP))
+                .await
+                .is_some()
+            {
+                metrics.run_upkeep();
+            }
+        });
     }
 }

@@ -1,156 +1,16 @@
 //! What callers get when nothing is wrong with their request.
 
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use api_gateway::ledger::{
-    Claim, Lease, Ledger, LedgerError, Projection, Row, Saved, UnreadableRow,
-};
-use api_gateway::{GatewayConfig, Surroundings};
-use async_trait::async_trait;
 use events::choreography::PURCHASE_AND_REGISTER;
-use events::{Event, Reason, SagaId};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use reqwest::{Client, Response, StatusCode};
-use saga::Tasks;
+use events::{Event, Reason};
+use reqwest::{Response, StatusCode};
 use saga::bus::Health;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
 
-use crate::databases::OnSqlite;
 use crate::fake_bus::FakeBus;
+use crate::running::{GOOD, Running};
 use crate::stories::{compensated, completed, rejected};
-
-/// A running gateway on a port of its own.
-pub(crate) struct Running {
-    pub(crate) url: String,
-    pub(crate) bus: Arc<FakeBus>,
-    pub(crate) store: watch::Sender<Health>,
-    pub(crate) ledger: Arc<Watched>,
-    pub(crate) tasks: Tasks,
-    pub(crate) client: Client,
-    _database: OnSqlite,
-}
-
-/// A ledger that tells when it was written to, and that can be away.
-pub(crate) struct Watched {
-    ledger: Arc<dyn Ledger>,
-    saved: watch::Sender<Option<i64>>,
-    pub(crate) away: watch::Sender<bool>,
-}
-
-impl Running {
-    pub(crate) async fn with(bus: Arc<FakeBus>) -> Self {
-        Self::waiting(bus, Duration::from_secs(10)).await
-    }
-
-    pub(crate) async fn waiting(bus: Arc<FakeBus>, wait_limit: Duration) -> Self {
-        let database = OnSqlite::new().await;
-        let ledger = Arc::new(Watched {
-            ledger: database.ledger(),
-            saved: watch::Sender::new(None),
-            away: watch::Sender::new(false),
-        });
-        let store = watch::Sender::new(Health::Up);
-        let metrics = recorder();
-        let surroundings = Surroundings {
-            bus: bus.clone(),
-            ledger: ledger.clone(),
-            store: store.subscribe(),
-            render_metrics: Arc::new(move || metrics.render()),
-        };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let config = GatewayConfig {
-            wait_limit,
-            ..GatewayConfig::default()
-        };
-        let tasks = Tasks::new();
-        api_gateway::serve(config, listener, surroundings, async { Ok(()) }, &tasks)
-            .await
-            .unwrap();
-        Self {
-            url,
-            bus,
-            store,
-            ledger,
-            tasks,
-            client: Client::new(),
-            _database: database,
-        }
-    }
-
-    pub(crate) async fn post(&self, body: impl Into<reqwest::Body>) -> Response {
-        let url = format!("{}/regist/trans", self.url);
-        self.client.post(url).body(body).send().await.unwrap()
-    }
-
-    pub(crate) async fn get(&self, path: &str) -> Response {
-        let url = format!("{}{path}", self.url);
-        self.client.get(url).send().await.unwrap()
-    }
-
-    /// Waits until the ledger has the journal up to here.
-    pub(crate) async fn projected(&self, position: i64) {
-        let mut saved = self.ledger.saved.subscribe();
-        saved.wait_for(|at| *at >= Some(position)).await.unwrap();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.tasks.stop();
-    }
-}
-
-/// One recorder for the whole test process, which is all there can be.
-fn recorder() -> PrometheusHandle {
-    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
-    let install = || PrometheusBuilder::new().install_recorder().unwrap();
-    RECORDER.get_or_init(install).clone()
-}
-
-#[async_trait]
-impl Ledger for Watched {
-    async fn find(&self, saga: SagaId) -> Result<Option<Row>, LedgerError> {
-        self.here()?;
-        self.ledger.find(saga).await
-    }
-
-    async fn load(&self, sagas: &[SagaId]) -> Result<Vec<Result<Row, UnreadableRow>>, LedgerError> {
-        self.here()?;
-        self.ledger.load(sagas).await
-    }
-
-    async fn claim(&self, lease: &Lease<'_>) -> Result<Claim, LedgerError> {
-        self.here()?;
-        self.ledger.claim(lease).await
-    }
-
-    async fn release(&self, owner: &str) -> Result<(), LedgerError> {
-        self.here()?;
-        self.ledger.release(owner).await
-    }
-
-    async fn save(&self, page: &Projection<'_>) -> Result<Saved, LedgerError> {
-        self.here()?;
-        let saved = self.ledger.save(page).await?;
-        self.saved.send_replace(Some(page.to.0));
-        Ok(saved)
-    }
-}
-
-impl Watched {
-    fn here(&self) -> Result<(), LedgerError> {
-        match *self.away.borrow() {
-            true => Err(LedgerError::Database(sqlx::Error::PoolTimedOut)),
-            false => Ok(()),
-        }
-    }
-}
-
-pub(crate) const GOOD: &str = r#"{"userId":7,"ticketId":42}"#;
 
 fn header<'a>(response: &'a Response, name: &str) -> &'a str {
     response.headers()[name].to_str().unwrap()
@@ -275,15 +135,19 @@ async fn a_saga_that_outlasts_the_callers_patience_is_answered_with_its_address(
     assert_eq!(body["data"]["status"], json!("running"));
 }
 
+async fn data(response: Response) -> Value {
+    assert_eq!(response.status(), StatusCode::OK);
+    response.json::<Value>().await.unwrap()["data"].take()
+}
+
 #[tokio::test]
-async fn a_saga_not_yet_in_the_ledger_is_running_and_then_has_ended() {
+async fn a_saga_not_yet_in_the_ledger_is_running_and_then_waits_for_a_step() {
     let bus = FakeBus::without_workers();
     let gateway = Running::waiting(bus, Duration::from_millis(20)).await;
     gateway.post(GOOD).await;
     let command = gateway.bus.last_published();
     let path = format!("/sagas/{}", command.saga_id);
-    let data = |body: Value| body["data"].clone();
-    let before = data(gateway.get(&path).await.json().await.unwrap());
+    let before = data(gateway.get(&path).await).await;
     assert_eq!(
         (&before["status"], &before["timeline"]),
         (&json!("running"), &json!([]))
@@ -293,23 +157,30 @@ async fn a_saga_not_yet_in_the_ledger_is_running_and_then_has_ended() {
         (&json!(7), &Value::Null)
     );
 
-    let rest = completed(&command);
-    gateway.bus.record([&command, &rest[0]]);
+    let purchased = completed(&command).remove(0);
+    gateway.bus.record([&command, &purchased]);
     gateway.projected(1).await;
-    let between = data(gateway.get(&path).await.json().await.unwrap());
-    assert_eq!(between["status"], json!("running"));
-    assert_eq!(between["waitingFor"]["service"], json!("regist-worker"));
-    assert_eq!(between["waitingFor"]["message"], json!("TicketPurchased"));
-    assert_eq!(between["waitingFor"]["since"], json!(rest[0].time));
-    assert_eq!(between["waitingFor"]["overdue"], json!(false));
+    let after = data(gateway.get(&path).await).await;
+    assert_eq!(after["status"], json!("running"));
+    let waits = json!({
+        "service": "regist-worker",
+        "message": "TicketPurchased",
+        "since": purchased.time,
+        "overdue": false,
+    });
+    assert_eq!(after["waitingFor"], waits);
+}
 
-    gateway.bus.record([&rest[1]]);
+#[tokio::test]
+async fn a_saga_in_the_ledger_shows_all_that_happened() {
+    let gateway = Running::with(FakeBus::without_workers()).await;
+    let story = crate::stories::whole();
+    gateway.bus.record(&story);
     gateway.projected(2).await;
-    let response = gateway.get(&path).await;
-    assert_eq!(response.status(), StatusCode::OK);
-    let body: Value = response.json().await.unwrap();
-    let ids = rest[1].message.particulars();
-    let event = |event: &Event| {
+    let path = format!("/sagas/{}", story[0].saga_id);
+    let body: Value = gateway.get(&path).await.json().await.unwrap();
+    let ids = story[2].message.particulars();
+    let happened = |event: &Event| {
         json!({
             "id": event.id,
             "type": event.message_type().name(),
@@ -318,22 +189,23 @@ async fn a_saga_not_yet_in_the_ledger_is_running_and_then_has_ended() {
             "causationId": event.causation_id,
         })
     };
+    let data = json!({
+        "sagaId": story[0].saga_id,
+        "saga": "PurchaseAndRegister",
+        "status": "completed",
+        "reason": null,
+        "waitingFor": null,
+        "startedAt": story[0].time,
+        "endedAt": story[2].time,
+        "userId": 7,
+        "ticketId": 42,
+        "userTicketId": ids.user_ticket_id,
+        "registId": ids.regist_id,
+        "timeline": story.iter().map(happened).collect::<Vec<_>>(),
+    });
     assert_eq!(
         body,
-        json!({"code": 200, "message": "success", "data": {
-            "sagaId": command.saga_id,
-            "saga": "PurchaseAndRegister",
-            "status": "completed",
-            "reason": null,
-            "waitingFor": null,
-            "startedAt": command.time,
-            "endedAt": rest[1].time,
-            "userId": 7,
-            "ticketId": 42,
-            "userTicketId": ids.user_ticket_id,
-            "registId": ids.regist_id,
-            "timeline": [event(&command), event(&rest[0]), event(&rest[1])],
-        }})
+        json!({"code": 200, "message": "success", "data": data})
     );
 }
 
@@ -407,7 +279,10 @@ async fn metrics_tell_what_was_accepted_what_ended_and_how_long_it_took() {
         "gateway_sagas_accepted_total ",
         "gateway_request_duration_seconds",
         "route=\"/regist/trans\"",
-        "gateway_waiting_requests 0",
+        "gateway_waiting_requests ",
+        "gateway_sagas_ended_total{outcome=\"completed\"} ",
+        "ledger_undecodable_events_total ",
+        "ledger_projected_events_total ",
         "ledger_lag_seconds ",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");

@@ -4,7 +4,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::fake_bus::FakeBus;
-use crate::http::{GOOD, Running};
+use crate::running::{GOOD, Running};
 use crate::stories::completed;
 
 async fn problem(response: Response, status: StatusCode, code: u16, message: &str) -> Value {

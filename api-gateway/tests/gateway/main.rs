@@ -1,4 +1,5 @@
 //! The gateway against a bus in memory, and its ledger in both databases.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod databases;
 mod fake_bus;
@@ -7,4 +8,5 @@ mod http_errors;
 mod ledger_store;
 mod projection_rate;
 mod projector;
+mod running;
 mod stories;

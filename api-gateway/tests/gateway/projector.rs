@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::databases::OnSqlite;
 use crate::fake_bus::FakeBus;
-use crate::http::{GOOD, Running};
+use crate::running::{GOOD, Running};
 use crate::stories::{completed, whole};
 
 /// Longer than a lease: a replica may have to be waited out.

@@ -1,0 +1,105 @@
+//! The gateway put together: HTTP before everything else, then the replies and the projector.
+
+use std::sync::Arc;
+
+use saga::Tasks;
+use saga::bus::{Bus, Health, Queue, TopologyError};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::accepted::AcceptedSagas;
+use crate::http::{self, Gateway};
+use crate::ledger::Ledger;
+use crate::ledger::projector::Projector;
+use crate::metrics::Metrics;
+use crate::settings::GatewayConfig;
+use crate::starter::Starter;
+use crate::waiters::{Waiters, take_replies};
+
+/// What the gateway stands on.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub bus: Arc<dyn Bus>,
+    pub ledger: Arc<dyn Ledger>,
+    /// Whether the ledger's database can be used.
+    pub store: watch::Receiver<Health>,
+    /// The text of `/metrics`. Its recorder must be installed by now.
+    pub render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+/// A gateway that serves HTTP already.
+pub struct Front {
+    surroundings: Surroundings,
+    instance: String,
+    metrics: Metrics,
+    waiters: Waiters,
+    accepted: Arc<AcceptedSagas>,
+    server: JoinHandle<()>,
+    /// Cancelled when the last request is answered.
+    drained: CancellationToken,
+}
+
+impl Front {
+    /// Serves HTTP on the listener until the tasks are stopped.
+    pub fn open(
+        config: GatewayConfig,
+        listener: TcpListener,
+        surroundings: Surroundings,
+        tasks: &Tasks,
+    ) -> Self {
+        let metrics = Metrics::new();
+        let waiters = Waiters::new(metrics.waiting.clone());
+        let accepted = Arc::new(AcceptedSagas::default());
+        let starter = Starter {
+            bus: Arc::clone(&surroundings.bus),
+            instance: config.instance.clone(),
+            wait_limit: config.wait_limit,
+            waiters: waiters.clone(),
+            accepted: Arc::clone(&accepted),
+            started: metrics.accepted.clone(),
+            stop: tasks.stop_token(),
+        };
+        let router = http::router(Gateway::new(starter, &surroundings));
+        let served = http::serve(listener, router, tasks.stop_token());
+        let drained = CancellationToken::new();
+        let guard = drained.clone().drop_guard();
+        let server = tasks.spawn("http server", async move {
+            let _drained = guard;
+            served.await;
+        });
+        Self {
+            surroundings,
+            instance: config.instance,
+            metrics,
+            waiters,
+            accepted,
+            server,
+            drained,
+        }
+    }
+
+    /// Hands ends of sagas to waiting callers, and projects the journal, until the tasks are
+    /// stopped. Returns when the replies are consumed.
+    pub async fn run(self, tasks: &Tasks) -> Result<Vec<JoinHandle<()>>, TopologyError> {
+        let Surroundings { bus, ledger, .. } = self.surroundings;
+        let queue = Queue::Replies {
+            instance: self.instance.clone(),
+        };
+        let consumer = bus.consume(queue).await?;
+        // Replies are taken until the last waiting request is answered.
+        let replies = take_replies(consumer, self.waiters, self.accepted, self.drained);
+        let projector = Projector {
+            bus,
+            ledger,
+            owner: self.instance,
+            metrics: self.metrics.ledger,
+        };
+        Ok(vec![
+            self.server,
+            tasks.spawn("replies", replies),
+            tasks.spawn("ledger projector", projector.run(tasks.stop_token())),
+        ])
+    }
+}

@@ -1,0 +1,149 @@
+//! A gateway as its callers have it: a running one, on a port of its own.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use api_gateway::ledger::{
+    Claim, Lease, Ledger, LedgerError, Projection, Row, Saved, UnreadableRow,
+};
+use api_gateway::{Front, GatewayConfig, Surroundings};
+use async_trait::async_trait;
+use events::SagaId;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use reqwest::{Client, Response};
+use saga::Tasks;
+use saga::bus::Health;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::databases::OnSqlite;
+use crate::fake_bus::FakeBus;
+
+/// A running gateway on a port of its own.
+pub(crate) struct Running {
+    pub(crate) url: String,
+    pub(crate) bus: Arc<FakeBus>,
+    pub(crate) store: watch::Sender<Health>,
+    pub(crate) ledger: Arc<Watched>,
+    pub(crate) tasks: Tasks,
+    pub(crate) client: Client,
+    _database: OnSqlite,
+}
+
+/// A ledger that tells when it was written to, and that can be away.
+pub(crate) struct Watched {
+    ledger: Arc<dyn Ledger>,
+    saved: watch::Sender<Option<i64>>,
+    pub(crate) away: watch::Sender<bool>,
+}
+
+impl Running {
+    pub(crate) async fn with(bus: Arc<FakeBus>) -> Self {
+        Self::waiting(bus, Duration::from_secs(10)).await
+    }
+
+    pub(crate) async fn waiting(bus: Arc<FakeBus>, wait_limit: Duration) -> Self {
+        let database = OnSqlite::new().await;
+        let ledger = Arc::new(Watched {
+            ledger: database.ledger(),
+            saved: watch::Sender::new(None),
+            away: watch::Sender::new(false),
+        });
+        let store = watch::Sender::new(Health::Up);
+        let metrics = recorder();
+        let surroundings = Surroundings {
+            bus: bus.clone(),
+            ledger: ledger.clone(),
+            store: store.subscribe(),
+            render_metrics: Arc::new(move || metrics.render()),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let config = GatewayConfig {
+            wait_limit,
+            ..GatewayConfig::default()
+        };
+        let tasks = Tasks::new();
+        let front = Front::open(config, listener, surroundings, &tasks);
+        front.run(&tasks).await.unwrap();
+        Self {
+            url,
+            bus,
+            store,
+            ledger,
+            tasks,
+            client: Client::new(),
+            _database: database,
+        }
+    }
+
+    pub(crate) async fn post(&self, body: impl Into<reqwest::Body>) -> Response {
+        let url = format!("{}/regist/trans", self.url);
+        self.client.post(url).body(body).send().await.unwrap()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        let url = format!("{}{path}", self.url);
+        self.client.get(url).send().await.unwrap()
+    }
+
+    /// Waits until the ledger has the journal up to here.
+    pub(crate) async fn projected(&self, position: i64) {
+        let mut saved = self.ledger.saved.subscribe();
+        saved.wait_for(|at| *at >= Some(position)).await.unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.tasks.stop();
+    }
+}
+
+/// One recorder for the whole test process, which is all there can be.
+fn recorder() -> PrometheusHandle {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    let install = || PrometheusBuilder::new().install_recorder().unwrap();
+    RECORDER.get_or_init(install).clone()
+}
+
+#[async_trait]
+impl Ledger for Watched {
+    async fn find(&self, saga: SagaId) -> Result<Option<Row>, LedgerError> {
+        self.here()?;
+        self.ledger.find(saga).await
+    }
+
+    async fn load(&self, sagas: &[SagaId]) -> Result<Vec<Result<Row, UnreadableRow>>, LedgerError> {
+        self.here()?;
+        self.ledger.load(sagas).await
+    }
+
+    async fn claim(&self, lease: &Lease<'_>) -> Result<Claim, LedgerError> {
+        self.here()?;
+        self.ledger.claim(lease).await
+    }
+
+    async fn release(&self, owner: &str) -> Result<(), LedgerError> {
+        self.here()?;
+        self.ledger.release(owner).await
+    }
+
+    async fn save(&self, page: &Projection<'_>) -> Result<Saved, LedgerError> {
+        self.here()?;
+        let saved = self.ledger.save(page).await?;
+        self.saved.send_replace(Some(page.to.0));
+        Ok(saved)
+    }
+}
+
+impl Watched {
+    fn here(&self) -> Result<(), LedgerError> {
+        match *self.away.borrow() {
+            true => Err(LedgerError::Database(sqlx::Error::PoolTimedOut)),
+            false => Ok(()),
+        }
+    }
+}
+
+pub(crate) const GOOD: &str = r#"{"userId":7,"ticketId":42}"#;
