@@ -49,7 +49,7 @@ pub(crate) async fn an_unsettled_event_comes_again_after_its_consumer_is_gone<B:
 ) {
     let bus = broker.client().await;
     let published = many(5);
-    publish(&bus, &published).await;
+    publish_singly(&bus, &published).await;
     let mut consumer = consume(&bus, STEP).await;
     let taken = take(consumer.as_mut(), 5).await;
     consumer.settle(done(&taken[..2])).await;
@@ -64,7 +64,7 @@ pub(crate) async fn an_unsettled_event_comes_again_after_its_consumer_is_gone<B:
 pub(crate) async fn an_unsettled_event_comes_again_after_a_crash<B: Broker>(broker: &B) {
     let published = many(5);
     let bus = broker.client().await;
-    publish(&bus, &published).await;
+    publish_singly(&bus, &published).await;
     let mut consumer = consume(&bus, STEP).await;
     take(consumer.as_mut(), 3).await;
     broker.crash().await;

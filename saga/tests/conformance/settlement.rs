@@ -17,7 +17,7 @@ pub(crate) async fn a_settled_event_does_not_come_again_even_after_a_restart<B: 
 ) {
     let published = many(3);
     let bus = broker.client().await;
-    publish(&bus, &published).await;
+    publish_singly(&bus, &published).await;
     let mut consumer = consume(&bus, STEP).await;
     let taken = take(consumer.as_mut(), 3).await;
     consumer.settle(done(&taken[..2])).await;
@@ -35,7 +35,7 @@ pub(crate) async fn a_settled_event_does_not_come_again_even_after_a_restart<B: 
 pub(crate) async fn a_settlement_of_a_delivery_nobody_holds_is_passed_over<B: Broker>(broker: &B) {
     let bus = broker.client().await;
     let published = many(2);
-    publish(&bus, &published).await;
+    publish_singly(&bus, &published).await;
     let mut consumer = consume(&bus, STEP).await;
     let taken = take(consumer.as_mut(), 2).await;
     consumer.settle(done(&taken[..1])).await;
