@@ -132,11 +132,8 @@ impl Database {
         let (sender, receiver) = watch::channel(Health::Down { waiting_for });
         let (database, stop, name) = (self.clone(), tasks.stop_token(), name.to_owned());
         tasks.spawn(format!("health of database {name}"), async move {
-            while stop
-                .run_until_cancelled(tokio::time::sleep(HEALTH_INTERVAL))
-                .await
-                .is_some()
-            {
+            // Asked at once: nothing is ready before the first answer.
+            loop {
                 let health = database.ping(&name).await;
                 sender.send_if_modified(|known| {
                     let changed = *known != health;

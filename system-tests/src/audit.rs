@@ -7,13 +7,18 @@
 mod databases;
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
 use crate::load::{Answer, Call, Pair};
 
 pub use databases::Databases;
+
+/// Between two readings of all three databases, which take some of the machine's time themselves.
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// How many violations a failure shows.
+const SHOWN: usize = 10;
 
 /// What the three databases hold.
 #[derive(Debug, Default, Clone)]
@@ -73,12 +78,6 @@ pub enum Violation {
     SucceededTwice { pair: Pair },
 }
 
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
-    }
-}
-
 /// How the sagas ended.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
@@ -126,6 +125,33 @@ pub fn check(world: &World, calls: &[Call]) -> Result<Totals, Vec<Violation>> {
         true => Ok(totals),
         false => Err(found),
     }
+}
+
+/// Waits until every saga that anyone knows has ended, then checks everything; panics when that takes
+/// longer than `limit`, or with the first violations.
+pub fn settle(databases: &Databases, calls: &[Call], limit: Duration) -> Totals {
+    let since = Instant::now();
+    let world = loop {
+        let world = databases.read();
+        let unfinished = unfinished(&world, calls);
+        if unfinished == 0 {
+            break world;
+        }
+        assert!(
+            since.elapsed() < limit,
+            "{unfinished} sagas have not ended within {limit:?}: {:?}",
+            first(check(&world, calls).expect_err("they have not ended"))
+        );
+        std::thread::sleep(LOOK_AGAIN);
+    };
+    check(&world, calls).unwrap_or_else(|found| {
+        panic!("{} broken invariants: {:#?}", found.len(), first(found));
+    })
+}
+
+fn first(mut violations: Vec<Violation>) -> Vec<Violation> {
+    violations.truncate(SHOWN);
+    violations
 }
 
 /// How many sagas, of those that a service or a caller knows, have not ended by the ledger.

@@ -5,6 +5,7 @@
 //! the process last wrote. Everything is blocking: a test reads as the story that it tells.
 
 pub mod audit;
+pub mod deployment;
 pub mod fresh_database;
 pub mod http;
 pub mod leash;
@@ -13,4 +14,5 @@ pub mod ports;
 pub mod private_postgres;
 pub mod private_rabbitmq;
 pub mod process;
+pub mod seed;
 pub mod service;

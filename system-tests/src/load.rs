@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::http::{Connection, Response};
+use crate::process::wait_until;
 
 /// Before a caller tries again after a broken connection or a 503: a service that is down must not
 /// be asked thousands of times a second.
@@ -27,6 +28,9 @@ pub struct Plan {
     pub callers: usize,
     /// All callers together stop after this many calls.
     pub calls: u64,
+    /// How long a caller rests after each answer, so that the bound on calls is not a bound on the
+    /// time that the load lasts.
+    pub rest: Duration,
     /// Of a hundred calls, how many repeat a pair that has succeeded before.
     pub repeats_per_cent: u32,
     pub seed: u64,
@@ -110,6 +114,12 @@ impl Load {
         self.shared.taken.load(Ordering::Relaxed)
     }
 
+    /// Waits until the gateway has taken this many calls more: it works, and it is under load.
+    pub fn wait_for_more(&self, calls: u64, limit: Duration) {
+        let until = self.taken() + calls;
+        wait_until("taking calls", limit, || self.taken() >= until);
+    }
+
     /// Lets every caller finish the call it is in, and returns all calls that were made.
     pub fn finish(mut self) -> Vec<Call> {
         self.shared.stop.store(true, Ordering::Relaxed);
@@ -155,10 +165,12 @@ impl Caller {
         {
             let pair = self.pair();
             let answer = self.call(pair);
+            let rest = self.shared.plan.rest;
             if answer.saga().is_some() {
                 self.shared.taken.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(rest);
             } else {
-                std::thread::sleep(PAUSE);
+                std::thread::sleep(rest.max(PAUSE));
             }
             if matches!(answer, Answer::Completed { .. }) {
                 self.succeeded.push(pair);

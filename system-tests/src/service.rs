@@ -91,6 +91,8 @@ impl Service {
             drop(fs::remove_file(file));
         }
         let mut command = Command::new(&self.program);
+        // Only the flags count: a variable of the developer's shell must not change a test.
+        command.env_clear().env("RUST_BACKTRACE", "1");
         self.process = Some(Process::spawn(&self.name, command.args(&self.arguments)));
     }
 
