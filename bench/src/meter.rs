@@ -18,13 +18,20 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// One saga, to see that everyone is there.
-    pub(crate) const PROBE: Self = Self {
+    /// Bounded by its number only.
+    pub(crate) const UNLIMITED: Self = Self {
         in_flight: 1,
         refusals: 0.0,
         warm_up: Duration::ZERO,
+        seconds: Duration::from_secs(3600),
+        most: None,
+    };
+
+    /// One saga, to see that everyone is there.
+    pub(crate) const PROBE: Self = Self {
         seconds: Duration::from_secs(60),
         most: Some(1),
+        ..Self::UNLIMITED
     };
 }
 
@@ -83,12 +90,12 @@ impl Meter {
         due(self.started) > due(self.started - 1)
     }
 
-    pub(crate) fn end(&mut self, began: Instant) {
+    pub(crate) fn end(&mut self, began: Instant, ended: Instant) {
         self.ended += 1;
-        let now = Instant::now();
-        if now >= self.opens && self.closed.is_none() {
+        let in_time = self.closed.is_none_or(|closed| ended <= closed);
+        if ended >= self.opens && in_time {
             self.counted += 1;
-            let micros = (now - began).as_micros();
+            let micros = ended.saturating_duration_since(began).as_micros();
             let micros = u64::try_from(micros).unwrap_or(u64::MAX);
             self.latencies.record(micros).expect("it grows as needed");
         }
@@ -110,6 +117,12 @@ impl Meter {
             p99: quantile(0.99),
         }
     }
+}
+
+/// The middle one, the upper of two.
+pub(crate) fn median<T: PartialOrd + Copy + Default>(mut values: Vec<T>) -> T {
+    values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -139,7 +152,7 @@ mod tests {
         };
         let mut meter = Meter::start(load);
         meter.begin();
-        meter.end(Instant::now());
+        meter.end(Instant::now(), Instant::now());
         assert_eq!((meter.measured().sagas, meter.counted), (1, 0));
     }
 

@@ -1,6 +1,7 @@
 //! Processes that a measurement starts, and ends again whatever happens.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,27 +10,45 @@ use tokio::process::{Child, Command};
 use crate::failure::BenchError;
 
 /// Longer than a service takes to finish what it has in hand.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+const STOP_LIMIT: Duration = Duration::from_secs(15);
 
 /// A child process. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Process {
-    pub(crate) name: String,
+    /// What reports call it.
+    pub(crate) name: &'static str,
     child: Child,
 }
 
 impl Process {
     /// A hop of the bare relay: this program again, under its hidden command.
-    pub(crate) fn relay_hop(service: &str, url: &str, namespace: &str) -> Result<Self, BenchError> {
+    pub(crate) fn relay_hop(
+        name: &'static str,
+        service: &str,
+        url: &str,
+        namespace: &str,
+    ) -> Result<Self, BenchError> {
         let mut command = Command::new(this_program()?);
-        command.args(["relay-hop", "--service", service, "--amqp-url", url]);
-        command.args(["--namespace", namespace]);
-        Self::spawn(format!("{service} hop"), command)
+        command.args(["--amqp-url", url, "relay-hop"]);
+        command.args(["--service", service, "--namespace", namespace]);
+        Self::spawn(name, command)
     }
 
-    pub(crate) fn spawn(name: String, mut command: Command) -> Result<Self, BenchError> {
+    /// A service, with all that it says in a file.
+    pub(crate) fn spawn_logging(
+        name: &'static str,
+        mut command: Command,
+        log: &Path,
+    ) -> Result<Self, BenchError> {
+        let output = File::create(log).and_then(|file| Ok((file.try_clone()?, file)));
+        let (out, err) = output.map_err(|source| fault(name, source))?;
+        command.stdout(out).stderr(err);
+        Self::spawn(name, command)
+    }
+
+    fn spawn(name: &'static str, mut command: Command) -> Result<Self, BenchError> {
         let child = command.stdin(Stdio::null()).kill_on_drop(true).spawn();
-        let child = child.map_err(|source| fault(&name, source))?;
+        let child = child.map_err(|source| fault(name, source))?;
         Ok(Self { name, child })
     }
 
@@ -43,18 +62,28 @@ impl Process {
             let mut terminate = Command::new("kill");
             terminate.arg("-TERM").arg(pid.to_string());
             let sent = terminate.status().await;
-            sent.map_err(|source| fault(&self.name, source))?;
+            sent.map_err(|source| fault(self.name, source))?;
         }
         let ended = tokio::time::timeout(STOP_LIMIT, self.child.wait()).await;
         if ended.is_err() {
             let killed = self.child.kill().await;
-            killed.map_err(|source| fault(&self.name, source))?;
+            killed.map_err(|source| fault(self.name, source))?;
         }
         Ok(())
     }
 }
 
-pub(crate) fn this_program() -> Result<PathBuf, BenchError> {
+/// A binary of the same build: cargo puts them into the same folder.
+pub(crate) fn program(name: &str) -> Result<PathBuf, BenchError> {
+    let program = this_program()?.with_file_name(name);
+    if program.exists() {
+        Ok(program)
+    } else {
+        Err(BenchError::NotBuilt { program })
+    }
+}
+
+fn this_program() -> Result<PathBuf, BenchError> {
     std::env::current_exe().map_err(|source| fault("the benchmark itself", source))
 }
 

@@ -38,6 +38,11 @@ pub(crate) fn command(instance: &str, user_id: UserId, ticket_id: TicketId) -> E
     }
 }
 
+/// The bytes of one event of the usual size.
+pub(crate) fn one_event() -> Vec<u8> {
+    command("bench", UserId(1_234_567), TicketId(7)).to_json()
+}
+
 /// Every event of a saga that completes and of one that is compensated.
 pub(crate) fn every_event(instance: &str) -> Vec<Event> {
     let (user_id, ticket_id) = (UserId(1_234_567), TicketId(7));

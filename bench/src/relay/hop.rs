@@ -10,10 +10,10 @@ use futures_util::future::try_join_all;
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions};
-use lapin::types::FieldTable;
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection, ConnectionProperties};
+use saga::rabbitmq::topology::Names;
 
-use super::names::Names;
 use super::template::Answers;
 use crate::failure::BenchError;
 
@@ -54,7 +54,10 @@ async fn relay(
     step: &Step,
 ) -> Result<(), BenchError> {
     let (publisher, answers) = (confirming(publishing).await?, Answers::of(step, names));
-    let (acker, queue) = (consuming.create_channel().await?, names.work_queue(step));
+    let (acker, queue) = (
+        consuming.create_channel().await?,
+        ShortString::from(names.work(step)),
+    );
     acker
         .basic_qos(PREFETCH, BasicQosOptions::default())
         .await?;

@@ -9,20 +9,21 @@ use std::collections::HashMap;
 use events::choreography::{Role, Step};
 use events::{EVENT_CONTENT_TYPE, Event, MessageType, route};
 use futures_util::TryFutureExt;
-use lapin::options::BasicPublishOptions;
 use lapin::Confirmation;
+use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel};
+use saga::rabbitmq::topology::Names;
 use uuid::Uuid;
 
-use super::names::Names;
 use crate::failure::BenchError;
 use crate::sample;
 
 /// The instance in the routing key of end events.
 pub(crate) const INSTANCE: &str = "bench-relay";
 
-const PERSISTENT: u8 = 2;
+/// The delivery mode of a message that outlives a restart of the broker.
+pub(crate) const PERSISTENT: u8 = 2;
 /// The bit of the correlation id that marks a saga to be refused.
 const REFUSED: u128 = 1 << 127;
 
@@ -65,7 +66,7 @@ impl Template {
         let route = route(event);
         let seconds = event.time.as_micros().unsigned_abs() / 1_000_000;
         Self {
-            exchange: names.front(route.class),
+            exchange: names.front(route.class).into(),
             routing_key: route.key.as_ref().into(),
             body: event.to_json(),
             properties: BasicProperties::default()
