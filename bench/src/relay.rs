@@ -50,13 +50,13 @@ impl Relay {
     pub(crate) async fn start(url: &str, namespace: &str) -> Result<Self, BenchError> {
         declare(url, namespace).await?;
         let names = Names::new(namespace);
-        let publishing = hop::connect(url, "bench relay load, publishing").await?;
-        let consuming = hop::connect(url, "bench relay load, consuming").await?;
+        let publishing = connect(url, "bench relay load, publishing").await?;
+        let consuming = connect(url, "bench relay load, consuming").await?;
         let hops = [("ticket", TICKET_WORKER), ("regist", REGIST_WORKER)]
             .map(|(name, service)| Process::relay_hop(name, service.0, url, namespace));
         let mut relay = Self {
             hops: hops.into_iter().collect::<Result<_, _>>()?,
-            publisher: hop::confirming(&publishing).await?,
+            publisher: confirming(&publishing).await?,
             replies: replies(&consuming, &names).await?,
             command: template::templates(&names)[&MessageType::PurchaseAndRegister].clone(),
             connections: [publishing, consuming],

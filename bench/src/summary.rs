@@ -211,7 +211,7 @@ fn throughput_bounds(ratios: &[Ratio]) -> Vec<Bound> {
         let mut ratios = ratios.iter();
         let ratio = ratios.find(|r| (r.in_flight, r.to) == (in_flight, other.title()))?;
         let claim = format!("sagas/s at {in_flight} in flight, times {}", other.title());
-        Some(Bound::at_least(claim, ratio.sagas_per_second, limit))
+        Some(Bound::at_least(&claim, ratio.sagas_per_second, limit))
     };
     THROUGHPUT.into_iter().filter_map(bound).collect()
 }
@@ -222,14 +222,14 @@ fn latency_bounds(rows: &[Row], ratios: &[Ratio], bare: Option<&Bare>) -> Vec<Bo
         .filter(|ratio| ratio.in_flight == 1 && ratio.to != Variant::Relay.title());
     let lone = lone.map(|ratio| {
         let claim = format!("p50 at 1 in flight, times {}", ratio.to);
-        Bound::at_most(claim, ratio.p50, LONE_SAGA)
+        Bound::at_most(&claim, ratio.p50, LONE_SAGA)
     });
     let system = Variant::System.title();
     let row = rows
         .iter()
         .find(|row| (row.in_flight, row.variant) == (1, system));
     let over_bare = row.zip(bare).map(|(row, bare)| {
-        let claim = "p50 at 1 in flight, times one commit and three hops".to_owned();
+        let claim = "p50 at 1 in flight, times one commit and three hops";
         let floor = bare.commit_us + HOPS * bare.hop_us;
         Bound::at_most(claim, row.p50_us / floor, OVER_BARE)
     });
@@ -237,11 +237,11 @@ fn latency_bounds(rows: &[Row], ratios: &[Ratio], bare: Option<&Bare>) -> Vec<Bo
 }
 
 fn drain_bounds(drain: &Drain) -> Vec<Bound> {
-    let claim = "rate of the last third of the drain, of the first".to_owned();
+    let claim = "rate of the last third of the drain, of the first";
     let growth = drain.services.iter().zip(drain.memory_growth());
     let growth = growth.filter_map(|(service, growth)| {
         let claim = format!("memory of {service} in the last third of the drain, of the middle");
-        Some(Bound::at_most(claim, growth?, FLAT))
+        Some(Bound::at_most(&claim, growth?, FLAT))
     });
     let rate = Bound::at_least(claim, drain.rate_kept(), RATE_KEPT);
     std::iter::once(rate).chain(growth).collect()
@@ -266,7 +266,7 @@ impl DrainSummary {
 }
 
 impl Bound {
-    fn at_least(claim: String, value: f64, limit: f64) -> Self {
+    fn at_least(claim: &str, value: f64, limit: f64) -> Self {
         let met = value >= limit;
         Self {
             claim: format!("{claim}: at least {limit}"),
@@ -276,7 +276,7 @@ impl Bound {
         }
     }
 
-    fn at_most(claim: String, value: f64, limit: f64) -> Self {
+    fn at_most(claim: &str, value: f64, limit: f64) -> Self {
         let met = value <= limit;
         Self {
             claim: format!("{claim}: at most {limit}"),

@@ -94,9 +94,10 @@ pub(crate) struct Names {
 
 impl Names {
     pub(crate) fn fresh() -> Self {
-        let id = uuid::Uuid::new_v4().simple().to_string();
+        // The end of a v7 is random, its beginning is the time.
+        let id = uuid::Uuid::now_v7().simple().to_string();
         Self {
-            run: id[..8].to_owned(),
+            run: id[24..].to_owned(),
         }
     }
 
