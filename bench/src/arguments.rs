@@ -1,0 +1,67 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::variant::Variant;
+
+/// Measures the saga pipeline, from command handed to the bus to end event received, and beside it,
+/// in the same run, the bare relay (the broker's own ceiling at one event a message) and the system
+/// with packing or batching off. Then checks the invariants in the databases. Build the services
+/// first: cargo build --release --bins
+#[derive(Clone, Debug, Parser)]
+#[command(version)]
+pub(crate) struct Arguments {
+    /// The RabbitMQ to measure on; what is declared there is removed again
+    #[arg(
+        long,
+        env = "AMQP_URL",
+        default_value = "amqp://127.0.0.1:5672",
+        global = true
+    )]
+    pub(crate) amqp_url: String,
+    /// The PostgreSQL to measure on, as a user who may create databases; they are dropped again
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        default_value = "postgres://postgres@127.0.0.1:5432/postgres"
+    )]
+    pub(crate) database_url: String,
+    /// What to measure
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Variant::ALL)]
+    pub(crate) variants: Vec<Variant>,
+    /// Sagas in flight, one measurement each
+    #[arg(long, value_delimiter = ',', default_value = "1,64,2000")]
+    pub(crate) in_flight: Vec<usize>,
+    /// Share of sagas that are refused at registration and undone
+    #[arg(long, default_value_t = 0.2)]
+    pub(crate) refusals: f64,
+    /// Length of each measurement, after its warm-up
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) seconds: f64,
+    /// Warm-up before each measurement, in seconds
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) warm_up: f64,
+    /// Ends each measurement after this many sagas, if that comes first
+    #[arg(long)]
+    pub(crate) sagas: Option<u64>,
+    /// Every variant is measured once in each round; the medians are reported
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: usize,
+    /// Instead: let so many commands gather while no service runs, then watch them drain
+    #[arg(long, value_name = "SAGAS")]
+    pub(crate) backlog: Option<u64>,
+    #[command(subcommand)]
+    pub(crate) role: Option<Role>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Role {
+    /// One hop of the bare relay; the benchmark starts it
+    #[command(hide = true)]
+    RelayHop {
+        #[arg(long)]
+        service: String,
+        #[arg(long)]
+        namespace: String,
+    },
+}

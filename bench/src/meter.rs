@@ -1,0 +1,168 @@
+//! How long a load runs, and what is counted of it: sagas that end inside the measured window, which
+//! opens after the warm-up and closes when no further saga is started.
+
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+/// One closed-loop load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) in_flight: usize,
+    /// Share of sagas that are to be refused at registration.
+    pub(crate) refusals: f64,
+    pub(crate) warm_up: Duration,
+    pub(crate) seconds: Duration,
+    /// Stop after this many started sagas, if that comes first.
+    pub(crate) most: Option<u64>,
+}
+
+impl Load {
+    /// Bounded by its number only.
+    pub(crate) const UNLIMITED: Self = Self {
+        in_flight: 1,
+        refusals: 0.0,
+        warm_up: Duration::ZERO,
+        seconds: Duration::from_secs(3600),
+        most: None,
+    };
+
+    /// One saga, to see that everyone is there.
+    pub(crate) const PROBE: Self = Self {
+        seconds: Duration::from_secs(60),
+        most: Some(1),
+        ..Self::UNLIMITED
+    };
+}
+
+/// Counts one load.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    load: Load,
+    opens: Instant,
+    closed: Option<Instant>,
+    started: u64,
+    ended: u64,
+    counted: u64,
+    /// In microseconds.
+    latencies: Histogram<u64>,
+}
+
+/// What came of a load.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    /// All sagas, those of the warm-up and those that ended late included.
+    pub(crate) sagas: u64,
+    pub(crate) per_second: f64,
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
+}
+
+impl Meter {
+    pub(crate) fn start(load: Load) -> Self {
+        Self {
+            load,
+            opens: Instant::now() + load.warm_up,
+            closed: None,
+            started: 0,
+            ended: 0,
+            counted: 0,
+            latencies: Histogram::new(3).expect("three digits are allowed"),
+        }
+    }
+
+    /// Whether another saga is to be started. Once it is not, it never is again.
+    pub(crate) fn is_open(&mut self) -> bool {
+        if self.closed.is_none() {
+            let now = Instant::now();
+            let enough = self.load.most.is_some_and(|most| self.started >= most);
+            if enough || now >= self.opens + self.load.seconds {
+                self.closed = Some(now);
+            }
+        }
+        self.closed.is_none()
+    }
+
+    /// A saga starts; says whether it is one of those to be refused.
+    pub(crate) fn begin(&mut self) -> bool {
+        let due = |sagas: u64| (sagas as f64 * self.load.refusals) as u64;
+        self.started += 1;
+        due(self.started) > due(self.started - 1)
+    }
+
+    pub(crate) fn end(&mut self, began: Instant, ended: Instant) {
+        self.ended += 1;
+        let in_time = self.closed.is_none_or(|closed| ended <= closed);
+        if ended >= self.opens && in_time {
+            self.counted += 1;
+            let micros = ended.saturating_duration_since(began).as_micros();
+            let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+            self.latencies.record(micros).expect("it grows as needed");
+        }
+    }
+
+    /// Sagas started and not ended.
+    pub(crate) fn open_sagas(&self) -> u64 {
+        self.started - self.ended
+    }
+
+    pub(crate) fn measured(&self) -> Measured {
+        let closed = self.closed.unwrap_or_else(Instant::now);
+        let window = closed.saturating_duration_since(self.opens);
+        let quantile = |q| Duration::from_micros(self.latencies.value_at_quantile(q));
+        Measured {
+            sagas: self.ended,
+            per_second: self.counted as f64 / window.as_secs_f64().max(f64::EPSILON),
+            p50: quantile(0.50),
+            p99: quantile(0.99),
+        }
+    }
+}
+
+/// The middle one, the upper of two.
+pub(crate) fn median<T: PartialOrd + Copy + Default>(mut values: Vec<T>) -> T {
+    values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_of_refusals_is_exact_and_spread_evenly() {
+        let load = Load {
+            refusals: 0.2,
+            ..Load::PROBE
+        };
+        let mut meter = Meter::start(load);
+        let refused: Vec<bool> = (0..100).map(|_| meter.begin()).collect();
+        assert!(
+            refused
+                .chunks(5)
+                .all(|five| five.iter().filter(|r| **r).count() == 1)
+        );
+    }
+
+    #[test]
+    fn only_sagas_that_end_inside_the_window_are_counted() {
+        let load = Load {
+            warm_up: Duration::from_secs(60),
+            ..Load::PROBE
+        };
+        let mut meter = Meter::start(load);
+        meter.begin();
+        meter.end(Instant::now(), Instant::now());
+        assert_eq!((meter.measured().sagas, meter.counted), (1, 0));
+    }
+
+    #[test]
+    fn a_bounded_load_starts_no_more_than_its_number() {
+        let mut meter = Meter::start(Load {
+            most: Some(2),
+            ..Load::PROBE
+        });
+        let started = std::iter::from_fn(|| meter.is_open().then(|| meter.begin())).count();
+        assert_eq!((started, meter.open_sagas()), (2, 2));
+    }
+}

@@ -1,0 +1,186 @@
+//! One run: every variant at every number of sagas in flight, in rounds, so that whatever else the
+//! machine does meanwhile hits all of them alike.
+
+use std::time::Duration;
+
+use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
+
+use crate::arguments::Arguments;
+use crate::bare::{self, Bare};
+use crate::cpu::{Accounts, CpuTimes, used};
+use crate::databases::{self, Databases};
+use crate::drain::{self, Drain};
+use crate::failure::BenchError;
+use crate::listening::Servers;
+use crate::meter::{Load, Measured};
+use crate::relay::Relay;
+use crate::system::{Home, Names, System};
+use crate::variant::Variant;
+
+/// One measurement.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    pub(crate) variant: Variant,
+    pub(crate) in_flight: usize,
+    pub(crate) round: usize,
+    pub(crate) measured: Measured,
+    /// From the first saga of its warm-up until the ledger had caught up.
+    pub(crate) cpu: CpuTimes,
+    pub(crate) ledger_behind: Option<Duration>,
+}
+
+/// All that a run found out.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) bare: Vec<Bare>,
+    pub(crate) drain: Option<Drain>,
+    pub(crate) violations: Vec<String>,
+}
+
+pub(crate) struct Run<'a> {
+    arguments: &'a Arguments,
+    names: &'a Names,
+    servers: Servers,
+    findings: Findings,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(arguments: &'a Arguments, names: &'a Names) -> Self {
+        Self {
+            arguments,
+            names,
+            servers: Servers::find(&arguments.amqp_url, &arguments.database_url),
+            findings: Findings::default(),
+        }
+    }
+
+    /// Measures everything that was asked for, then checks the invariants.
+    pub(crate) async fn measure(mut self) -> Result<Findings, BenchError> {
+        let homes = if let Some(sagas) = self.arguments.backlog {
+            let home = self.home(Variant::System).await?;
+            let drained = drain::run(&home, sagas, self.arguments.refusals).await?;
+            self.findings.drain = Some(drained);
+            vec![(Variant::System, home)]
+        } else {
+            self.rounds().await?
+        };
+        for (variant, home) in &homes {
+            let violated = home.violations().await?.into_iter();
+            let named = violated.map(|text| format!("{}: {text}", variant.title()));
+            self.findings.violations.extend(named);
+        }
+        Ok(self.findings)
+    }
+
+    async fn home(&self, variant: Variant) -> Result<Home, BenchError> {
+        let (amqp, database) = (&self.arguments.amqp_url, &self.arguments.database_url);
+        Home::create(variant, amqp, database, self.names).await
+    }
+
+    async fn rounds(&mut self) -> Result<Vec<(Variant, Home)>, BenchError> {
+        let mut homes = Vec::new();
+        let variants = self.arguments.variants.iter();
+        for &variant in variants.filter(|variant| **variant != Variant::Relay) {
+            homes.push((variant, self.home(variant).await?));
+        }
+        let bare = self.names.bare();
+        let database = databases::create(&self.arguments.database_url, &bare).await?;
+        for round in 0..self.arguments.rounds {
+            let amqp = &self.arguments.amqp_url;
+            let measured = bare::measure(amqp, &bare, &database).await?;
+            eprintln!("round {}: {measured:.1?}", round + 1);
+            self.findings.bare.push(measured);
+            if self.arguments.variants.contains(&Variant::Relay) {
+                self.relay(round).await?;
+            }
+            for (variant, home) in &homes {
+                self.system(*variant, home, round).await?;
+            }
+        }
+        Ok(homes)
+    }
+
+    async fn relay(&mut self, round: usize) -> Result<(), BenchError> {
+        let namespace = self.names.namespace(Variant::Relay);
+        let mut relay = Relay::start(&self.arguments.amqp_url, &namespace).await?;
+        let accounts = Accounts::of(&relay.hops, self.servers);
+        for &in_flight in &self.arguments.in_flight {
+            let before = accounts.read();
+            let measured = relay.run(self.load(in_flight)).await?;
+            self.record(Cell {
+                variant: Variant::Relay,
+                in_flight,
+                round,
+                measured,
+                cpu: used(&before, &accounts.read()),
+                ledger_behind: None,
+            });
+        }
+        relay.stop().await
+    }
+
+    async fn system(
+        &mut self,
+        variant: Variant,
+        home: &Home,
+        round: usize,
+    ) -> Result<(), BenchError> {
+        let system = System::start(home).await?;
+        let accounts = Accounts::of(&system.processes, self.servers);
+        for &in_flight in &self.arguments.in_flight {
+            let before = accounts.read();
+            let measured = system.run(self.load(in_flight)).await?;
+            let ledger_behind = Some(system.wait_for_ledger().await?);
+            self.record(Cell {
+                variant,
+                in_flight,
+                round,
+                measured,
+                cpu: used(&before, &accounts.read()),
+                ledger_behind,
+            });
+        }
+        system.stop().await
+    }
+
+    fn load(&self, in_flight: usize) -> Load {
+        Load {
+            in_flight,
+            refusals: self.arguments.refusals,
+            warm_up: Duration::from_secs_f64(self.arguments.warm_up),
+            seconds: Duration::from_secs_f64(self.arguments.seconds),
+            most: self.arguments.sagas,
+        }
+    }
+
+    fn record(&mut self, cell: Cell) {
+        let Measured {
+            per_second,
+            p50,
+            p99,
+            ..
+        } = cell.measured;
+        eprintln!(
+            "round {} {:>14} {:>6} in flight: {per_second:>8.0}/s  p50 {p50:.1?}  p99 {p99:.1?}",
+            cell.round + 1,
+            cell.variant.title(),
+            cell.in_flight,
+        );
+        self.findings.cells.push(cell);
+    }
+}
+
+/// Removes everything that a run may have created, whatever came of it.
+pub(crate) async fn clean_up(arguments: &Arguments, names: &Names) -> Result<(), BenchError> {
+    for variant in Variant::ALL {
+        let config = RabbitMqConfig {
+            namespace: names.namespace(variant),
+            ..RabbitMqConfig::new(arguments.amqp_url.clone(), "bench")
+        };
+        RabbitMqBus::delete_topology(config).await?;
+        Databases::drop(&arguments.database_url, &names.database(variant)).await?;
+    }
+    bare::clean_up(&arguments.amqp_url, &names.bare()).await?;
+    databases::drop(&arguments.database_url, &names.bare()).await
+}
