@@ -36,7 +36,7 @@ pub struct Front {
     metrics: Metrics,
     waiters: Waiters,
     accepted: Arc<AcceptedSagas>,
-    server: JoinHandle<()>,
+    running: Vec<JoinHandle<()>>,
     /// Cancelled when the last request is answered.
     drained: CancellationToken,
 }
@@ -75,31 +75,40 @@ impl Front {
             metrics,
             waiters,
             accepted,
-            server,
+            running: vec![server],
             drained,
         }
     }
 
-    /// Hands ends of sagas to waiting callers, and projects the journal, until the tasks are
-    /// stopped. Returns when the replies are consumed.
-    pub async fn run(self, tasks: &Tasks) -> Result<Vec<JoinHandle<()>>, TopologyError> {
-        let Surroundings { bus, ledger, .. } = self.surroundings;
+    /// Hands ends of sagas to waiting callers. Returns when the replies are consumed,
+    /// or at a stop.
+    pub async fn take_replies(&mut self, tasks: &Tasks) -> Result<(), TopologyError> {
         let queue = Queue::Replies {
             instance: self.instance.clone(),
         };
-        let consumer = bus.consume(queue).await?;
+        let consume = self.surroundings.bus.consume(queue);
+        let Some(consumer) = tasks.stop_token().run_until_cancelled(consume).await else {
+            return Ok(());
+        };
+        let consumer = consumer?;
+        let (waiters, accepted) = (self.waiters.clone(), Arc::clone(&self.accepted));
         // Replies are taken until the last waiting request is answered.
-        let replies = take_replies(consumer, self.waiters, self.accepted, self.drained);
+        let replies = take_replies(consumer, waiters, accepted, self.drained.clone());
+        self.running.push(tasks.spawn("replies", replies));
+        Ok(())
+    }
+
+    /// Projects the journal into the ledger. Returns everything that runs.
+    pub fn project(mut self, tasks: &Tasks) -> Vec<JoinHandle<()>> {
         let projector = Projector {
-            bus,
-            ledger,
+            bus: self.surroundings.bus,
+            ledger: self.surroundings.ledger,
             owner: self.instance,
             metrics: self.metrics.ledger,
         };
-        Ok(vec![
-            self.server,
-            tasks.spawn("replies", replies),
-            tasks.spawn("ledger projector", projector.run(tasks.stop_token())),
-        ])
+        let projected = projector.run(tasks.stop_token());
+        self.running
+            .push(tasks.spawn("ledger projector", projected));
+        self.running
     }
 }

@@ -47,9 +47,9 @@ pub fn ledger(database: &Database) -> Arc<dyn Ledger> {
     }
 }
 
-/// Serves HTTP at once, so that `/livez` and `/readyz` answer while the rest is still waited for;
-/// then waits for the database, brings its schema up to date, and for the bus. Returns when all of
-/// it runs.
+/// Serves HTTP at once, so that `/livez` and `/readyz` answer while the rest is still waited for.
+/// Needs the bus to answer callers, and the database only for the ledger; brings its schema up to
+/// date. Returns when all of it runs.
 pub async fn start(
     config: GatewayConfig,
     http: Http,
@@ -67,10 +67,11 @@ pub async fn start(
         render_metrics: http.render_metrics(),
     };
     http.keep_metrics_small(tasks);
-    let front = Front::open(config, http.listener, surroundings, tasks);
+    let mut front = Front::open(config, http.listener, surroundings, tasks);
+    front.take_replies(tasks).await?;
     database.prepare(NAME, &SCHEMA, tasks).await?;
     follow(database.health(NAME, tasks), store, tasks);
-    Ok(front.run(tasks).await?)
+    Ok(front.project(tasks))
 }
 
 /// Shows the database's health from now on.

@@ -28,6 +28,9 @@ const LOADED_PAGE: usize = 64;
 /// so that they begin and end inside one page and cost one insert and no update. The ledger is
 /// behind by as much, which nobody sees; without load there is no wait.
 const GATHER: Duration = Duration::from_millis(150);
+/// Between two looks while a page gathers: a look at each arrival would cost more than the events,
+/// and a longer pause would let the bus's own buffer, which may be small, bound the page.
+const GATHER_STEP: Duration = Duration::from_millis(2);
 /// How often an idle projector renews the lease: two renewals may fail.
 const RENEW: Duration = LEASE.checked_div(3).expect("three is not zero");
 /// How often a standby asks for the lease.
@@ -51,7 +54,8 @@ impl Projector {
             loop {
                 let Over = self.lead().await;
                 self.metrics.leads.set(0.0);
-                info!("another gateway projects the journal now");
+                self.metrics.lag.set(0.0);
+                info!("the lease on the journal is lost; standing by");
             }
         });
         projected.await;
@@ -202,11 +206,11 @@ impl Projector {
     }
 }
 
-/// Lets a page under load grow. Reads on rather than sleeping, so that the bus's own buffer, which
-/// may be small, does not bound the page.
+/// Lets a page under load grow.
 async fn gather(reader: &mut dyn JournalReader, page: &mut JournalPage) {
     let until = Instant::now() + GATHER;
     while page.entries.len() < PAGE_LIMIT {
+        tokio::time::sleep(GATHER_STEP).await;
         let room = PAGE_LIMIT - page.entries.len();
         let Ok(more) = timeout_at(until, reader.read(room)).await else {
             return;

@@ -64,8 +64,9 @@ impl Running {
             ..GatewayConfig::default()
         };
         let tasks = Tasks::new();
-        let front = Front::open(config, listener, surroundings, &tasks);
-        front.run(&tasks).await.unwrap();
+        let mut front = Front::open(config, listener, surroundings, &tasks);
+        front.take_replies(&tasks).await.unwrap();
+        front.project(&tasks);
         Self {
             url,
             bus,
