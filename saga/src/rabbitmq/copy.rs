@@ -7,7 +7,7 @@
 use events::{EVENT_CONTENT_TYPE, Event, Timestamp};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
-use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::types::{AMQPValue, FieldTable, LongString};
 use uuid::Uuid;
 
 use super::connection::shortened;
@@ -146,6 +146,8 @@ fn text(value: &str) -> AMQPValue {
 
 #[cfg(test)]
 mod tests {
+    use lapin::types::ShortString;
+
     use super::*;
 
     fn dead_letter() -> Address {

@@ -46,6 +46,12 @@ impl HealthBoard {
         self.set(half, Some(reason));
     }
 
+    /// Nothing is waited for any more.
+    pub(super) fn closed(&self) {
+        self.health
+            .send_replace(down(&self.broker, "the bus is closed"));
+    }
+
     fn set(&self, half: Half, trouble: Option<String>) {
         let mut troubles = self.troubles.lock().expect("no one panics in here");
         troubles[half as usize] = trouble;

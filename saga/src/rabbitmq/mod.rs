@@ -16,6 +16,7 @@ mod in_hand;
 mod journal;
 mod pack;
 mod publisher;
+mod spec;
 mod subscription;
 pub mod topology;
 
@@ -35,7 +36,8 @@ use self::health::HealthBoard;
 use self::journal::StreamReader;
 use self::pack::Parcel;
 use self::publisher::Publisher;
-use self::subscription::{Spec, Subscriber};
+use self::spec::Spec;
+use self::subscription::Subscriber;
 use crate::bus::{
     Bus, Consumer, Health, JournalReader, JournalStart, PublishError, Queue, TopologyError,
 };
@@ -238,5 +240,6 @@ impl Bus for RabbitMqBus {
             // A task that panicked has been reported, and stops the process.
             let _ = task.await;
         }
+        self.health.closed();
     }
 }

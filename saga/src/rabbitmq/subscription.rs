@@ -5,143 +5,29 @@
 //! that was deleted ends its stream without an error, so an end is as bad as an error.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
-use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
-};
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection};
+use lapin::options::BasicAckOptions;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Link, STABLE, Settings, Trouble, short, shortened};
+use super::connection::{Link, STABLE, Settings, Trouble};
 use super::health::{Half, HealthBoard};
 use super::in_hand::Acknowledgement;
-use crate::bus::{Queue, TopologyError};
+use super::spec::{Opened, Spec};
+use crate::bus::TopologyError;
 use crate::failure::chain;
 use crate::retry::Backoff;
 
 /// How often an idle connection is looked at, should its end have passed unnoticed.
 const TICK: Duration = Duration::from_secs(1);
 
-/// What to consume, and how.
-pub(super) struct Spec {
-    queue: String,
-    consumer_tag: String,
-    prefetch: u16,
-    kind: Kind,
-}
-
-enum Kind {
-    Work,
-    /// Ours alone, declared with each connection.
-    Replies {
-        exchange: String,
-        pattern: String,
-    },
-    /// From the offset that is next by then.
-    Journal {
-        next: Arc<AtomicI64>,
-    },
-}
-
-impl Spec {
-    pub(super) fn consuming(settings: &Settings, queue: &Queue) -> Self {
-        let names = &settings.names;
-        let (queue, kind) = match queue {
-            Queue::Work(step) => (names.work(step), Kind::Work),
-            Queue::Replies { instance } => {
-                let replies = Kind::Replies {
-                    exchange: names.router(events::Class::Event),
-                    pattern: format!("*.{instance}"),
-                };
-                (names.replies(instance), replies)
-            }
-        };
-        Self::new(settings, queue, kind)
-    }
-
-    pub(super) fn journal(settings: &Settings, next: Arc<AtomicI64>) -> Self {
-        Self::new(settings, settings.names.journal(), Kind::Journal { next })
-    }
-
-    fn new(settings: &Settings, queue: String, kind: Kind) -> Self {
-        Self {
-            consumer_tag: format!("{}.{queue}", settings.client_name),
-            prefetch: settings.prefetch,
-            queue,
-            kind,
-        }
-    }
-
-    async fn open(&self, connection: &Connection, epoch: u64) -> Result<Session, Trouble> {
-        let opened = self.try_open(connection).await;
-        let (channel, deliveries) = opened
-            .map_err(|error| Trouble::with(format!("consumer of queue {}", self.queue), error))?;
-        Ok(Session {
-            channel,
-            deliveries,
-            epoch,
-        })
-    }
-
-    async fn try_open(&self, connection: &Connection) -> lapin::Result<(Channel, lapin::Consumer)> {
-        let channel = connection.create_channel().await?;
-        let mut arguments = FieldTable::default();
-        let mut options = BasicConsumeOptions::default();
-        match &self.kind {
-            Kind::Work => {}
-            Kind::Replies { exchange, pattern } => {
-                self.declare_replies(&channel, exchange, pattern).await?;
-                options.no_ack = true;
-                options.exclusive = true;
-            }
-            Kind::Journal { next } => {
-                let next = AMQPValue::LongLongInt(next.load(Ordering::Relaxed));
-                arguments.insert("x-stream-offset".into(), next);
-            }
-        }
-        let bounded = BasicQosOptions::default();
-        channel.basic_qos(self.prefetch, bounded).await?;
-        let (queue, tag) = (short(&self.queue)?, shortened(&self.consumer_tag));
-        let deliveries = channel
-            .basic_consume(queue, tag, options, arguments)
-            .await?;
-        Ok((channel, deliveries))
-    }
-
-    async fn declare_replies(
-        &self,
-        channel: &Channel,
-        exchange: &str,
-        pattern: &str,
-    ) -> lapin::Result<()> {
-        let options = QueueDeclareOptions {
-            exclusive: true,
-            auto_delete: true,
-            ..QueueDeclareOptions::default()
-        };
-        let (queue, none) = (short(&self.queue)?, FieldTable::default);
-        channel
-            .queue_declare(queue.clone(), options, none())
-            .await?;
-        let (exchange, pattern) = (short(exchange)?, short(pattern)?);
-        let bind = QueueBindOptions::default();
-        channel
-            .queue_bind(queue, exchange, pattern, bind, none())
-            .await
-    }
-}
-
 /// A consumer on one connection, until that is lost.
 struct Session {
-    channel: Channel,
-    deliveries: lapin::Consumer,
+    opened: Opened,
     epoch: u64,
 }
 
@@ -168,7 +54,7 @@ impl Subscriber {
     pub(super) async fn subscribe(&self, spec: Spec) -> Result<Subscription, TopologyError> {
         let (sessions, received) = mpsc::unbounded_channel();
         let (opened, first) = oneshot::channel();
-        let queue = spec.queue.clone();
+        let queue = spec.queue().to_owned();
         let registration = Registration {
             spec,
             sessions,
@@ -214,7 +100,7 @@ impl Subscription {
     /// Whether the connection that delivered last still stands.
     pub(super) fn is_alive(&self) -> bool {
         let session = self.current.as_ref();
-        session.is_some_and(|session| session.channel.status().connected())
+        session.is_some_and(|session| session.opened.channel.status().connected())
     }
 
     /// The next message, over as many connections as it takes. Dropping the future loses nothing.
@@ -236,7 +122,7 @@ impl Subscription {
                 }
                 continue;
             };
-            match session.deliveries.next().await {
+            match session.opened.deliveries.next().await {
                 Some(Ok(delivery)) => return delivery,
                 Some(Err(error)) => self.give_up(error.into()),
                 None => self.give_up(Trouble::Cancelled {
@@ -250,7 +136,7 @@ impl Subscription {
     pub(super) fn next_ready(&mut self) -> Option<Delivery> {
         let session = self.current.as_mut()?;
         // The end of the stream is not lost on us: it is found again by who waits for more.
-        session.deliveries.next().now_or_never()??.ok()
+        session.opened.deliveries.next().now_or_never()??.ok()
     }
 
     /// Sends acknowledgements on their way. If the connection is gone they mean nothing any more.
@@ -265,10 +151,8 @@ impl Subscription {
         {
             let options = BasicAckOptions { multiple };
             // The first poll hands the frame over; what remains would wait for the socket.
-            let _ = session
-                .channel
-                .basic_ack(delivery_tag, options)
-                .now_or_never();
+            let channel = &session.opened.channel;
+            let _ = channel.basic_ack(delivery_tag, options).now_or_never();
         }
     }
 
@@ -402,9 +286,12 @@ impl Supervisor {
         let (Some(link), registration) = (&self.link, &mut self.registered[place]) else {
             return Ok(());
         };
-        let opening = registration.spec.open(&link.connection, self.epoch);
+        let session = Session {
+            opened: registration.spec.open(&link.connection).await?,
+            epoch: self.epoch,
+        };
         // A consumer that is gone by now is sorted out later.
-        let _ = registration.sessions.send(opening.await?);
+        let _ = registration.sessions.send(session);
         if let Some(opened) = registration.opened.take() {
             let _ = opened.send(Ok(()));
         }

@@ -1,0 +1,130 @@
+//! What a consumer needs on the broker: its queue, its bounds, and where to start. Opened anew on each
+//! connection, replies queue included, because that queue dies with the connection.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection};
+
+use super::connection::{Settings, Trouble, short, shortened};
+use crate::bus::Queue;
+
+/// What to consume, and how.
+pub(super) struct Spec {
+    queue: String,
+    consumer_tag: String,
+    prefetch: u16,
+    kind: Kind,
+}
+
+enum Kind {
+    Work,
+    /// Ours alone, declared with each connection.
+    Replies {
+        exchange: String,
+        pattern: String,
+    },
+    /// From the offset that is next by then.
+    Journal {
+        next: Arc<AtomicI64>,
+    },
+}
+
+/// A consumer that holds its tag.
+pub(super) struct Opened {
+    pub(super) channel: Channel,
+    pub(super) deliveries: lapin::Consumer,
+}
+
+impl Spec {
+    pub(super) fn consuming(settings: &Settings, queue: &Queue) -> Self {
+        let names = &settings.names;
+        let (queue, kind) = match queue {
+            Queue::Work(step) => (names.work(step), Kind::Work),
+            Queue::Replies { instance } => {
+                let replies = Kind::Replies {
+                    exchange: names.router(events::Class::Event),
+                    pattern: format!("*.{instance}"),
+                };
+                (names.replies(instance), replies)
+            }
+        };
+        Self::new(settings, queue, kind)
+    }
+
+    pub(super) fn journal(settings: &Settings, next: Arc<AtomicI64>) -> Self {
+        Self::new(settings, settings.names.journal(), Kind::Journal { next })
+    }
+
+    fn new(settings: &Settings, queue: String, kind: Kind) -> Self {
+        Self {
+            consumer_tag: format!("{}.{queue}", settings.client_name),
+            prefetch: settings.prefetch,
+            queue,
+            kind,
+        }
+    }
+
+    pub(super) fn queue(&self) -> &str {
+        &self.queue
+    }
+
+    /// Starts consuming, on a channel of its own.
+    pub(super) async fn open(&self, connection: &Connection) -> Result<Opened, Trouble> {
+        self.try_open(connection)
+            .await
+            .map_err(|error| Trouble::with(format!("consumer of queue {}", self.queue), error))
+    }
+
+    async fn try_open(&self, connection: &Connection) -> lapin::Result<Opened> {
+        let channel = connection.create_channel().await?;
+        let mut arguments = FieldTable::default();
+        let mut options = BasicConsumeOptions::default();
+        match &self.kind {
+            Kind::Work => {}
+            Kind::Replies { exchange, pattern } => {
+                self.declare_replies(&channel, exchange, pattern).await?;
+                options.no_ack = true;
+                options.exclusive = true;
+            }
+            Kind::Journal { next } => {
+                let next = AMQPValue::LongLongInt(next.load(Ordering::Relaxed));
+                arguments.insert("x-stream-offset".into(), next);
+            }
+        }
+        let bounded = BasicQosOptions::default();
+        channel.basic_qos(self.prefetch, bounded).await?;
+        let (queue, tag) = (short(&self.queue)?, shortened(&self.consumer_tag));
+        let deliveries = channel
+            .basic_consume(queue, tag, options, arguments)
+            .await?;
+        Ok(Opened {
+            channel,
+            deliveries,
+        })
+    }
+
+    async fn declare_replies(
+        &self,
+        channel: &Channel,
+        exchange: &str,
+        pattern: &str,
+    ) -> lapin::Result<()> {
+        let options = QueueDeclareOptions {
+            exclusive: true,
+            auto_delete: true,
+            ..QueueDeclareOptions::default()
+        };
+        let (queue, none) = (short(&self.queue)?, FieldTable::default);
+        channel
+            .queue_declare(queue.clone(), options, none())
+            .await?;
+        let (exchange, pattern) = (short(exchange)?, short(pattern)?);
+        let bind = QueueBindOptions::default();
+        channel
+            .queue_bind(queue, exchange, pattern, bind, none())
+            .await
+    }
+}

@@ -1,0 +1,11 @@
+//! What is particular to the RabbitMQ adapter, on a real broker: its topology, its packs, its
+//! retry tiers and dead-letter queues, and its reconnects.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod broker;
+mod failures;
+mod outages;
+mod packs;
+mod proxy;
+mod topology;

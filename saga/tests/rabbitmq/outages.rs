@@ -1,0 +1,229 @@
+//! The line to the broker breaks, and mends.
+
+use std::time::{Duration, Instant};
+
+use saga::bus::{Bus, Health, JournalStart, PublishError, Queue, Settlement};
+use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
+
+use crate::broker::{
+    Broker, command, commands, drain, end_event, purchases, until_down, until_up, with_broker,
+    within,
+};
+use crate::proxy::Proxy;
+
+/// The configuration by way of a proxy.
+async fn proxied(broker: &Broker) -> (Proxy, RabbitMqConfig) {
+    let (_, address) = broker
+        .config
+        .url
+        .rsplit_once('@')
+        .expect("a user in the URL");
+    let address = address.split('/').next().unwrap().to_owned();
+    let proxy = Proxy::start(address, &broker.tasks).await;
+    let config = RabbitMqConfig {
+        url: proxy.url(),
+        ..broker.config.clone()
+    };
+    (proxy, config)
+}
+
+#[tokio::test]
+async fn after_a_broken_line_everything_goes_on_and_the_unsettled_comes_again() {
+    with_broker(async |broker| {
+        let (proxy, config) = proxied(broker).await;
+        let bus = broker.bus_with(config).await;
+        let mut consumer = purchases(&*bus).await;
+        let replies = Queue::Replies {
+            instance: "g".to_owned(),
+        };
+        let mut replies = bus.consume(replies).await.unwrap();
+        let event = command();
+        bus.publish(std::slice::from_ref(&event)).await.unwrap();
+        let before = consumer.receive(1).await;
+        proxy.cut();
+        until_down(&*bus).await;
+        proxy.mend();
+        until_up(&*bus).await;
+        let again = within("the redelivery", consumer.receive(1)).await;
+        assert_eq!(again[0].event.as_ref().unwrap(), &event);
+        // The broker took back what came over the old line: to settle it settles nothing.
+        consumer
+            .settle(vec![(before[0].tag, Settlement::Done)])
+            .await;
+        drop(consumer);
+        let mut consumer = purchases(&*bus).await;
+        assert_eq!(drain(&mut *consumer, 1).await, [event]);
+        let ended = end_event("g");
+        bus.publish(std::slice::from_ref(&ended)).await.unwrap();
+        assert_eq!(drain(&mut *replies, 1).await, [ended]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_a_broker_publishing_fails_fast_and_works_when_it_is_back() {
+    with_broker(async |broker| {
+        let (proxy, config) = proxied(broker).await;
+        proxy.cut();
+        let bus = RabbitMqBus::start(config, &broker.tasks).unwrap();
+        for limit in [Duration::from_secs(2), Duration::from_millis(200)] {
+            let asked = Instant::now();
+            let refused = bus.publish(&commands(2)).await.unwrap_err();
+            assert!(
+                matches!(refused, PublishError::Unavailable { .. }),
+                "{refused}"
+            );
+            assert!(asked.elapsed() < limit, "{:?}", asked.elapsed());
+        }
+        let waiting_for = until_down(&*bus).await;
+        assert!(
+            waiting_for.contains("RabbitMQ at 127.0.0.1:"),
+            "{waiting_for}"
+        );
+        proxy.mend();
+        until_up(&*bus).await;
+        bus.publish(&commands(2)).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_consumer_may_start_before_the_broker() {
+    with_broker(async |broker| {
+        let (proxy, config) = proxied(broker).await;
+        proxy.cut();
+        let bus = RabbitMqBus::start(config, &broker.tasks).unwrap();
+        let consuming = purchases(&*bus);
+        tokio::pin!(consuming);
+        tokio::select! {
+            _ = &mut consuming => panic!("there is no broker yet"),
+            _ = until_down(&*bus) => {}
+        }
+        proxy.mend();
+        let mut consumer = within("the consumer", consuming).await;
+        let event = command();
+        bus.publish(std::slice::from_ref(&event)).await.unwrap();
+        assert_eq!(drain(&mut *consumer, 1).await, [event]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_that_was_confirmed_is_lost_over_many_broken_lines() {
+    with_broker(async |broker| {
+        let (proxy, config) = proxied(broker).await;
+        let bus = broker.bus_with(config).await;
+        let mut consumer = purchases(&*bus).await;
+        let mut expected = std::collections::HashSet::new();
+        for _ in 0..5 {
+            let (events, cut) = (commands(300), commands(300));
+            publish_until_confirmed(&*bus, &events).await;
+            let (_, ()) = tokio::join!(bus.publish(&cut), async { proxy.cut() });
+            until_down(&*bus).await;
+            proxy.mend();
+            publish_until_confirmed(&*bus, &cut).await;
+            expected.extend(events.iter().chain(&cut).map(|event| event.id));
+        }
+        while !expected.is_empty() {
+            for event in drain(&mut *consumer, 1).await {
+                expected.remove(&event.id);
+            }
+        }
+    })
+    .await;
+}
+
+async fn publish_until_confirmed(bus: &impl Bus, events: &[events::Event]) {
+    while let Err(error) = bus.publish(events).await {
+        assert!(matches!(error, PublishError::Unavailable { .. }), "{error}");
+        until_up(bus).await;
+    }
+}
+
+#[tokio::test]
+async fn the_journal_is_read_in_order_and_goes_on_where_it_was() {
+    with_broker(async |broker| {
+        let (proxy, config) = proxied(broker).await;
+        let bus = broker.bus_with(config).await;
+        let events = commands(30);
+        for event in &events[..20] {
+            bus.publish(std::slice::from_ref(event)).await.unwrap();
+        }
+        let mut journal = bus.read_journal(JournalStart::First).await.unwrap();
+        let mut seen = Vec::new();
+        let mut half = None;
+        while seen.len() < 20 {
+            let page = within("a page", journal.read(5)).await;
+            seen.extend(page.entries.into_iter().map(Result::unwrap));
+            half.get_or_insert((page.position, seen.len()));
+        }
+        assert_eq!(seen, events[..20]);
+        proxy.cut();
+        until_down(&*bus).await;
+        proxy.mend();
+        until_up(&*bus).await;
+        for event in &events[20..] {
+            bus.publish(std::slice::from_ref(event)).await.unwrap();
+        }
+        while seen.len() < 30 {
+            let page = within("a page", journal.read(100)).await;
+            seen.extend(page.entries.into_iter().map(Result::unwrap));
+        }
+        assert_eq!(seen, events, "nothing twice over the broken line");
+        let (position, read) = half.unwrap();
+        let mut resumed = bus
+            .read_journal(JournalStart::After(position))
+            .await
+            .unwrap();
+        let page = within("a page", resumed.read(1)).await;
+        assert_eq!(page.entries[0].as_ref().unwrap(), &events[read]);
+        assert!(page.position > position);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deleted_queue_is_brought_back_and_consumed_again() {
+    with_broker(async |broker| {
+        let bus = broker.bus().await;
+        let mut consumer = purchases(&*bus).await;
+        let channel = broker.channel().await;
+        let options = lapin::options::QueueDeleteOptions::default();
+        let queue = broker.name(crate::broker::PURCHASE);
+        channel.queue_delete(queue.into(), options).await.unwrap();
+        let receiving = consumer.receive(1);
+        tokio::pin!(receiving);
+        tokio::select! {
+            _ = &mut receiving => panic!("there is nothing yet"),
+            _ = until_down(&*bus) => {}
+        }
+        tokio::select! {
+            _ = &mut receiving => panic!("there is nothing yet"),
+            () = until_up(&*bus) => {}
+        }
+        let event = command();
+        bus.publish(std::slice::from_ref(&event)).await.unwrap();
+        let received = within("the event", receiving).await;
+        assert_eq!(received[0].event.as_ref().unwrap(), &event);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_closed_bus_has_published_what_was_waiting_and_takes_no_more() {
+    with_broker(async |broker| {
+        let bus = broker.bus().await;
+        let events = commands(500);
+        let (published, ()) = tokio::join!(bus.publish(&events), bus.close());
+        published.unwrap();
+        let refused = bus.publish(&events).await.unwrap_err();
+        assert!(refused.to_string().contains("closed"), "{refused}");
+        bus.consume(Queue::Work(crate::broker::purchase()))
+            .await
+            .map(drop)
+            .unwrap_err();
+        broker.tasks.stop();
+        assert!(!matches!(*bus.health().borrow(), Health::Up));
+    })
+    .await;
+}
