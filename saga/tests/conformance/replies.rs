@@ -5,7 +5,7 @@ use super::*;
 pub(crate) async fn an_end_event_reaches_the_instance_it_names_and_no_other<B: Broker>(broker: &B) {
     let (one, other) = (broker.client().await, broker.client().await);
     let mut first = replies(&one, "gateway-1").await;
-    let mut second = replies(&other, "gateway-2").await;
+    let mut second = replies(&other, "gateway-10").await;
     let ends = PURCHASE_AND_REGISTER.ends.iter().map(|end| end.on);
     let for_instance = |instance: &str| -> Vec<Event> {
         let events = ends.clone();
@@ -13,8 +13,13 @@ pub(crate) async fn an_end_event_reaches_the_instance_it_names_and_no_other<B: B
             .map(|end| event(end, SagaId::mint(), Some(instance)))
             .collect()
     };
-    let (to_first, to_second) = (for_instance("gateway-1"), for_instance("gateway-2"));
-    publish(&one, &[to_first.clone(), to_second.clone()].concat()).await;
+    let (to_first, to_second) = (for_instance("gateway-1"), for_instance("gateway-10"));
+    let to_nobody = for_instance("gateway-2");
+    publish(
+        &one,
+        &[to_nobody, to_first.clone(), to_second.clone()].concat(),
+    )
+    .await;
     let (got_first, got_second) = tokio::join!(
         drain(first.as_mut(), to_first.len()),
         drain(second.as_mut(), to_second.len())
