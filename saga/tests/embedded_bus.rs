@@ -1,5 +1,7 @@
 //! The conformance suite on the embedded bus, and what only a bus in a file promises.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod conformance;
 mod embedded;
 

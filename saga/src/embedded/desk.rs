@@ -149,12 +149,18 @@ impl Desk {
         settled
     }
 
-    /// Notes that the queue may have something to hand out.
+    /// Notes that the queue has new events.
+    pub(super) fn filled(&mut self, queue: &QueueName) {
+        self.line(queue.clone()).ready = true;
+    }
+
+    /// Notes that the queue has events again that were in hand, perhaps suspects.
     pub(super) fn refilled(&mut self, queue: &QueueName) {
         let line = self.line(queue.clone());
         (line.ready, line.suspect) = (true, true);
     }
 
+    /// Notes that any queue may have events again that were waiting.
     pub(super) fn all_refilled(&mut self) {
         for line in self.lines.values_mut() {
             line.ready = true;

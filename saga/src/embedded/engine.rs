@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use events::{Event, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::desk::Desk;
@@ -21,6 +22,11 @@ use crate::retry::Backoff;
 /// waits behind it.
 const GROUP_EVENTS: usize = 4_096;
 
+/// How long a plain settlement may wait for company. It need not be on the disk before anyone goes
+/// on: with the next publishing it costs no sync of its own, and what a crash forgets of it is
+/// delivered again. Short enough that a crash forgets little.
+const SETTLE_WITHIN: Duration = Duration::from_millis(10);
+
 pub(super) struct Engine {
     requests: mpsc::Receiver<Request>,
     storage: Storage,
@@ -29,8 +35,10 @@ pub(super) struct Engine {
     journal_end: watch::Sender<i64>,
     /// When the next waiting event is due.
     next_due: Option<Timestamp>,
-    /// Settlements that could not be written yet.
+    /// Settlements that wait for company, or that could not be written yet.
     unwritten: Vec<Work>,
+    /// When those that wait for company are written without it.
+    settle_at: Option<Instant>,
     /// Set while writing fails: when it is tried again even if nobody asks.
     trouble: Option<Trouble>,
     closing: Option<oneshot::Sender<()>>,
@@ -38,7 +46,7 @@ pub(super) struct Engine {
 
 struct Trouble {
     backoff: Backoff,
-    retry_at: tokio::time::Instant,
+    retry_at: Instant,
 }
 
 enum Wake {
@@ -67,6 +75,7 @@ impl Engine {
             journal_end,
             next_due: None,
             unwritten: Vec::new(),
+            settle_at: None,
             trouble: None,
             closing: None,
         };
@@ -80,15 +89,20 @@ impl Engine {
         // What an earlier process had in hand is given back before anyone asks for it.
         let mut work = std::mem::take(&mut self.unwritten);
         loop {
-            self.carry_out(work).await;
+            if self.may_wait(&work) {
+                self.unwritten = work;
+            } else {
+                self.settle_at = None;
+                self.carry_out(work).await;
+            }
             if self.closing.is_some() {
                 break;
             }
-            match self.wait().await {
-                Wake::Request(request) => work = self.gather(Some(request)),
-                Wake::Timer => work = self.gather(None),
+            work = match self.wait().await {
+                Wake::Request(request) => self.gather(Some(request)),
+                Wake::Timer => self.gather(None),
                 Wake::Abandoned => break,
-            }
+            };
         }
         self.end().await;
     }
@@ -104,13 +118,30 @@ impl Engine {
     /// How long until there is something to do without being asked.
     fn next_wake(&self) -> Option<Duration> {
         if let Some(trouble) = &self.trouble {
-            return Some(
-                trouble
-                    .retry_at
-                    .saturating_duration_since(tokio::time::Instant::now()),
-            );
+            return Some(trouble.retry_at.saturating_duration_since(Instant::now()));
         }
-        self.next_due.map(|due| due.since(Timestamp::now()))
+        let due = self.next_due.map(|due| due.since(Timestamp::now()));
+        let settle_at = self.settle_at;
+        let settle = settle_at.map(|at| at.saturating_duration_since(Instant::now()));
+        due.into_iter().chain(settle).min()
+    }
+
+    /// Whether the work is nothing but plain settlements that make room for nobody, and not for
+    /// too long.
+    fn may_wait(&mut self, work: &[Work]) -> bool {
+        let plain = |item: &Work| matches!(item, Work::Settle(s) if s.settled.is_plain());
+        let is_due = self.next_due.is_some_and(|due| due <= Timestamp::now());
+        if work.is_empty()
+            || !work.iter().all(plain)
+            || is_due
+            || self.trouble.is_some()
+            || self.closing.is_some()
+            || !self.desk.claims().is_empty()
+        {
+            return false;
+        }
+        let now = Instant::now();
+        now < *self.settle_at.get_or_insert(now + SETTLE_WITHIN)
     }
 
     /// What is there to be done now, bounded.
@@ -211,9 +242,8 @@ impl Engine {
 
     fn batch(&mut self, work: &[Work]) -> Batch {
         let mut batch = Batch::new(work, Timestamp::now());
-        for queue in batch.refills() {
-            self.desk.refilled(queue);
-        }
+        batch.filled().for_each(|queue| self.desk.filled(queue));
+        batch.refilled().for_each(|queue| self.desk.refilled(queue));
         if self.next_due.is_some_and(|due| due <= batch.now) {
             batch.wake_due = true;
             self.desk.all_refilled();
@@ -281,7 +311,7 @@ impl Engine {
 
     fn back_off(&mut self, reason: &str) {
         let mut backoff = self.trouble.take().map(|t| t.backoff).unwrap_or_default();
-        let retry_at = tokio::time::Instant::now() + backoff.next_delay();
+        let retry_at = Instant::now() + backoff.next_delay();
         self.trouble = Some(Trouble { backoff, retry_at });
         self.health.send_replace(Health::Down {
             waiting_for: format!("the bus database: {reason}"),

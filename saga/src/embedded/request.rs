@@ -105,6 +105,11 @@ impl Request {
 }
 
 impl Settled {
+    /// Whether all it does is to forget what is done.
+    pub(super) fn is_plain(&self) -> bool {
+        self.returned.is_empty() && self.retried.is_empty() && self.parked.is_empty()
+    }
+
     pub(super) fn extend(&mut self, other: &Self) {
         self.returned.extend(&other.returned);
         self.done.extend(&other.done);

@@ -142,10 +142,16 @@ impl Batch {
         }
     }
 
-    /// The queues that may have something to hand out after this.
-    pub(super) fn refills(&self) -> impl Iterator<Item = &QueueName> {
-        let returned = self.settled.iter().filter(|(_, s)| !s.returned.is_empty());
-        self.arrivals.keys().chain(returned.map(|(queue, _)| queue))
+    /// The queues that get new events.
+    pub(super) fn filled(&self) -> impl Iterator<Item = &QueueName> {
+        self.arrivals.keys()
+    }
+
+    /// The queues that get events back which were in hand.
+    pub(super) fn refilled(&self) -> impl Iterator<Item = &QueueName> {
+        let returned = |settled: &Settled| !settled.returned.is_empty();
+        let queues = self.settled.iter();
+        queues.filter_map(move |(queue, settled)| returned(settled).then_some(queue))
     }
 
     pub(super) fn is_empty(&self) -> bool {
