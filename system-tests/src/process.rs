@@ -11,6 +11,8 @@ use crate::leash;
 
 /// Between two looks at something that announces itself by no event we could wait for.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// A killed process ends as soon as it leaves the kernel.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
 /// How much of a log a failure shows.
 const LOG_TAIL: usize = 40;
 
@@ -130,6 +132,10 @@ impl Process {
         kill("KILL", &format!("-{}", self.id()));
         children.iter().for_each(|child| kill("KILL", child));
         self.child.wait().expect("it is our child");
+        // Until they are gone they hold on to what the next process needs: ports, shared memory.
+        wait_until("killed", KILL_LIMIT, || {
+            !children.iter().any(|child| runs(child))
+        });
         leash::release(self.id());
     }
 }
@@ -208,6 +214,13 @@ fn children(parent: u32) -> Vec<String> {
     let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
     let list = list.unwrap_or_default();
     list.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Whether there is such a process, and it is more than an entry that nobody has asked about yet.
+fn runs(id: &str) -> bool {
+    let state = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let state = state.lines().find_map(|line| line.strip_prefix("State:"));
+    state.is_some_and(|state| !state.trim_start().starts_with('Z'))
 }
 
 /// The shell's own `kill`: the program of that name is missing on small machines.

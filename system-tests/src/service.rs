@@ -107,6 +107,13 @@ impl Service {
             .wait_until("ready", READY_LIMIT, |_| ready.is_shown());
     }
 
+    /// Waits until it shows that it is not ready, as it does when a server is away.
+    pub fn wait_until_not_ready(&mut self) {
+        let ready = self.ready.clone();
+        self.running()
+            .wait_until("seeing the outage", READY_LIMIT, |_| !ready.is_shown());
+    }
+
     /// Waits until it has logged this text in this run of the tests.
     pub fn wait_until_it_says(&mut self, text: &str) {
         let what = format!("saying {text:?}");
