@@ -49,6 +49,11 @@ impl Settings {
             .url
             .parse()
             .map_err(|reason| ConfigError::Url { reason })?;
+        // The client would connect to localhost instead, and say nothing.
+        if config.url.contains('[') {
+            let reason = "IPv6 addresses are not supported; use a host name".to_owned();
+            return Err(ConfigError::Url { reason });
+        }
         // A trailing slash means the vhost "" to the letter of the URL, and "/" to who wrote it.
         if uri.vhost.is_empty() {
             "/".clone_into(&mut uri.vhost);
@@ -140,8 +145,8 @@ pub(super) enum Trouble {
     /// Final until an operator acts.
     #[error(transparent)]
     Topology(#[from] TopologyError),
-    /// May be provisioned any moment.
-    #[error("there is no {what}, and this process only checks for it")]
+    /// Comes when it is provisioned, or when a broker that starts has found it.
+    #[error("there is no {what} yet")]
     Missing { what: String },
     #[error("no answer to the connection request")]
     Silent,
@@ -203,7 +208,8 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_refused_at_start() {
-        let cases: [fn(&mut RabbitMqConfig); 4] = [
+        let cases: [fn(&mut RabbitMqConfig); 5] = [
+            |config| config.url = "amqp://[::1]:5672".into(),
             |config| config.url = "http://127.0.0.1".into(),
             |config| config.namespace = "no spaces".into(),
             |config| config.namespace = "x".repeat(NAMESPACE_LIMIT + 1),

@@ -20,8 +20,9 @@ const FIRST_FAILURE: &str = "x-saga-first-failure";
 const LAST_FAILURE: &str = "x-saga-last-failure";
 const ORIGINAL_EXCHANGE: &str = "x-saga-original-exchange";
 const ORIGINAL_ROUTING_KEY: &str = "x-saga-original-routing-key";
-/// Set by quorum queues: how often the message came back.
-const DELIVERY_COUNT: &str = "x-delivery-count";
+/// Set by quorum queues: how often the message came back. From 4.3 on the first counts only what the
+/// broker takes for failures, and the second counts all.
+const COMEBACKS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
 
 /// All headers of a message share one frame, so a failure with a long chain is cut.
 const FAILURE_BYTES: usize = 4096;
@@ -117,9 +118,8 @@ pub(super) fn attempts(properties: &BasicProperties) -> u32 {
 
 /// How often the broker took the message back from a consumer.
 pub(super) fn comebacks(properties: &BasicProperties) -> i64 {
-    header(properties, DELIVERY_COUNT)
-        .and_then(integer)
-        .unwrap_or(0)
+    let counts = COMEBACKS.iter().filter_map(|name| header(properties, name));
+    counts.filter_map(integer).max().unwrap_or(0)
 }
 
 pub(super) fn header<'a>(properties: &'a BasicProperties, name: &str) -> Option<&'a AMQPValue> {
@@ -190,6 +190,21 @@ mod tests {
         }
         assert_eq!(header(&twice, ORIGINAL_ROUTING_KEY), Some(&text("Key")));
         assert_ne!(header(&twice, LAST_FAILURE), header(&once, LAST_FAILURE));
+    }
+
+    #[test]
+    fn comebacks_are_counted_by_whichever_header_the_broker_sets() {
+        let with = |pairs: &[(&str, i64)]| {
+            let mut headers = FieldTable::default();
+            for (name, count) in pairs {
+                headers.insert((*name).into(), AMQPValue::LongLongInt(*count));
+            }
+            comebacks(&BasicProperties::default().with_headers(headers))
+        };
+        assert_eq!(with(&[]), 0);
+        assert_eq!(with(&[("x-delivery-count", 2)]), 2);
+        let of_4_3 = [("x-delivery-count", 0), ("x-acquired-count", 2)];
+        assert_eq!(with(&of_4_3), 2);
     }
 
     #[test]

@@ -20,7 +20,6 @@ use super::health::{Half, HealthBoard};
 use super::in_flight::{Fate, Window};
 use super::pack::{Backlog, Parcel, TicketId};
 use crate::bus::PublishError;
-use crate::failure::chain;
 use crate::retry::Backoff;
 
 /// What all callers together may have waiting. Past it they wait for room, so that memory does not
@@ -151,7 +150,7 @@ impl PublisherTask {
                 }
                 Err(trouble) => trouble,
             };
-            trouble = chain(&lost);
+            trouble = lost.to_string();
             self.health.down(Half::Publishing, trouble.clone());
             self.desk.refuse_all(&trouble);
             let pause = tokio::time::sleep(backoff.next_delay());

@@ -19,7 +19,6 @@ use super::health::{Half, HealthBoard};
 use super::in_hand::Acknowledgement;
 use super::spec::{Opened, Spec};
 use crate::bus::TopologyError;
-use crate::failure::chain;
 use crate::retry::Backoff;
 
 /// How often an idle connection is looked at, should its end have passed unnoticed.
@@ -225,7 +224,7 @@ impl Supervisor {
                 continue;
             };
             self.drop_link().await;
-            self.health.down(Half::Consuming, chain(&trouble));
+            self.health.down(Half::Consuming, trouble.to_string());
             if let Trouble::Topology(error) = &trouble {
                 self.refuse_newcomers(error);
             }
