@@ -3,6 +3,7 @@
 //! Rows and cursor are written in one transaction that only the holder of the lease can commit
 //! ([`Ledger::save`]), so a crash neither loses nor doubles anything and one replica projects.
 
+pub mod desk;
 pub mod fold;
 mod postgres;
 pub mod projector;
@@ -72,7 +73,8 @@ pub enum Claim {
 pub struct Projection<'a> {
     pub rows: &'a [Row],
     pub from: Option<JournalPosition>,
-    pub to: JournalPosition,
+    /// At `from` when a row that begins behind it is still to come.
+    pub to: Option<JournalPosition>,
     pub lease: Lease<'a>,
 }
 

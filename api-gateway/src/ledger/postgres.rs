@@ -1,6 +1,9 @@
 //! The ledger in PostgreSQL. A page is one statement, hence one round trip and one commit: the
 //! cursor moves if it is where it should be and the lease is ours, and the rows are written only
 //! if it moved.
+//!
+//! The commit does not wait for the disk. Should the server crash and lose it, cursor and rows are
+//! together what they were before, and the journal is read again from there.
 
 use async_trait::async_trait;
 use events::SagaId;
@@ -9,6 +12,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::desk::BREATH;
 use super::{
     Claim, Derived, Ledger, LedgerError, Projection, Row, Saved, Stored, UnreadableRow,
     reason_text, row_from,
@@ -58,7 +62,7 @@ const SAVE: &str = "
             waits_since = excluded.waits_since, saga = excluded.saga, status = excluded.status,
             waits_for = excluded.waits_for, reason = excluded.reason, timeline = excluded.timeline
     )
-    SELECT EXISTS (SELECT FROM moved)";
+    SELECT EXISTS (SELECT FROM moved), set_config('synchronous_commit', 'off', true)";
 
 #[async_trait]
 impl Ledger for PostgresLedger {
@@ -94,12 +98,12 @@ impl Ledger for PostgresLedger {
     }
 
     async fn save(&self, page: &Projection<'_>) -> Result<Saved, LedgerError> {
-        let columns = Columns::of(page.rows);
-        let (moved,): (bool,) = sqlx::query_as(SAVE)
+        let columns = Columns::of(page.rows).await;
+        let (moved, _set): (bool, String) = sqlx::query_as(SAVE)
             .bind(page.lease.owner)
             .bind(page.lease.until().to_offset())
             .bind(page.lease.now.to_offset())
-            .bind(page.to.0)
+            .bind(page.to.map(|position| position.0))
             .bind(page.from.map(|position| position.0))
             .bind(columns.saga_id)
             .bind(columns.user_ticket_id)
@@ -139,10 +143,11 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(rows: &[Row]) -> Self {
+    async fn of(rows: &[Row]) -> Self {
         let mut columns = Self::default();
-        for row in rows {
-            columns.push(row);
+        for some in rows.chunks(BREATH) {
+            some.iter().for_each(|row| columns.push(row));
+            tokio::task::yield_now().await;
         }
         columns
     }

@@ -1,15 +1,13 @@
 //! Projects the journal into the ledger: reads a page, folds it in memory, writes it with the
 //! cursor. One replica does so at a time, the holder of the lease; the others stand by.
 //!
-//! A page that cannot be written is held and tried again; nothing is skipped but entries that are
+//! A page that cannot be written is kept and tried again; nothing is skipped but entries that are
 //! no event of ours, and rows that cannot be read.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::choreography::Outcome;
-use events::{DecodeError, Event, SagaId, Timestamp};
+use events::{DecodeError, Event, Timestamp};
 use saga::bus::{Bus, JournalPage, JournalPosition, JournalReader, JournalStart};
 use saga::failure::chain;
 use saga::retry::Backoff;
@@ -17,16 +15,18 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Claim, LEASE, Lease, Ledger, LedgerError, Projection, Row, Saved, fold};
+use super::desk::{Desk, Hold, Known};
+use super::{Claim, LEASE, Lease, Ledger, LedgerError, Saved};
 use crate::metrics::LedgerMetrics;
 
-/// Bounds the memory of a page, and the time in which nothing else gets at its rows.
-const PAGE_LIMIT: usize = 8_192;
+/// Bounds the memory of a page: some ten megabytes. Above what the highest load brings in
+/// [`GATHER`].
+const PAGE_LIMIT: usize = 16_384;
 /// More than this came while the page before was written: there is load.
 const LOADED_PAGE: usize = 64;
 /// Under load a page gathers for this long, or until it is full: longer than most sagas take then,
-/// so that they begin and end inside one page and cost one insert and no update. The ledger is
-/// behind by as much, which nobody sees; without load there is no wait.
+/// so that they end in the page they begin in or in the next, and cost one insert and no update.
+/// The ledger is behind by as much; without load there is no wait.
 const GATHER: Duration = Duration::from_millis(150);
 /// Between two looks while a page gathers: a look at each arrival would cost more than the events,
 /// and a longer pause would let the bus's own buffer, which may be small, bound the page.
@@ -71,26 +71,34 @@ impl Projector {
 
     /// Waits for the lease and projects until it is lost.
     async fn lead(&self) -> Over {
-        let mut cursor = self.claim().await;
+        let cursor = self.claim().await;
         self.metrics.leads.set(1.0);
         info!(position = cursor.map(|at| at.0), "projecting the journal");
         let mut reader = self.open(cursor).await;
-        let mut loaded = false;
+        let (mut desk, mut loaded) = (Desk::at(cursor), false);
         loop {
-            let Ok(mut page) = timeout(RENEW, reader.read(PAGE_LIMIT)).await else {
-                match self.renew(cursor).await {
-                    Ok(()) => continue,
-                    Err(over) => return over,
-                }
+            let patience = if desk.holds_something() {
+                GATHER
+            } else {
+                RENEW
             };
-            if loaded {
-                gather(reader.as_mut(), &mut page).await;
-            }
-            loaded = page.entries.len() > LOADED_PAGE;
-            let next = page.position;
-            match self.write(page, cursor).await {
-                Ok(()) => cursor = Some(next),
-                Err(over) => return over,
+            let stepped = match timeout(patience, reader.read(PAGE_LIMIT)).await {
+                Ok(mut page) => {
+                    if loaded {
+                        gather(reader.as_mut(), &mut page).await;
+                    }
+                    loaded = page.entries.len() > LOADED_PAGE;
+                    let hold = if loaded { Hold::Young } else { Hold::Nothing };
+                    self.write(&mut desk, page, hold).await
+                }
+                Err(_) if desk.holds_something() => {
+                    desk.release();
+                    self.save(&mut desk).await
+                }
+                Err(_) => self.renew(desk.cursor()).await,
+            };
+            if let Err(over) = stepped {
+                return over;
             }
         }
     }
@@ -131,30 +139,40 @@ impl Projector {
         }
     }
 
-    async fn write(&self, page: JournalPage, from: Option<JournalPosition>) -> Result<(), Over> {
+    async fn write(&self, desk: &mut Desk, page: JournalPage, hold: Hold) -> Result<(), Over> {
         let position = page.position;
         let events = self.decoded(page.entries);
-        let oldest = events.iter().map(|event| event.time).min();
-        let written = self
-            .until_it_works(|| async {
-                if let Some(oldest) = oldest {
-                    self.metrics.lag.set(age(oldest));
-                }
-                let lease = self.lease();
-                project(self.ledger.as_ref(), &events, from, position, lease).await
+        let times = || events.iter().map(|event| event.time);
+        let wanted = desk.wants(&events);
+        let loaded = self
+            .until_it_works(|| {
+                self.metrics.lag.set(times().min().map_or(0.0, age));
+                self.ledger.load(&wanted)
             })
             .await;
-        let Some(ended) = written else {
-            return Err(Over);
-        };
-        ended
-            .into_iter()
-            .for_each(|outcome| self.metrics.ended(outcome));
+        desk.fold(&events, Known::of(loaded), position, hold).await;
+        self.save(desk).await?;
         self.metrics.events.increment(events.len() as u64);
-        if let Some(newest) = events.iter().map(|event| event.time).max() {
-            self.metrics.lag.set(age(newest));
-        }
+        self.metrics.lag.set(times().max().map_or(0.0, age));
         Ok(())
+    }
+
+    async fn save(&self, desk: &mut Desk) -> Result<(), Over> {
+        let saving = &*desk;
+        let saved = self
+            .until_it_works(|| async {
+                let page = saving.projection(self.lease());
+                self.ledger.save(&page).await
+            })
+            .await;
+        match saved {
+            Saved::NotOurs => Err(Over),
+            Saved::Yes => {
+                let ended = desk.saved().into_iter();
+                ended.for_each(|outcome| self.metrics.ended(outcome));
+                Ok(())
+            }
+        }
     }
 
     fn decoded(&self, entries: Vec<Result<Event, DecodeError>>) -> Vec<Event> {
@@ -217,104 +235,6 @@ async fn gather(reader: &mut dyn JournalReader, page: &mut JournalPage) {
         };
         page.entries.extend(more.entries);
         page.position = more.position;
-    }
-}
-
-/// Folds one page into the ledger, once. Returns how the sagas ended that ended in this page, or
-/// `None` when another replica projects.
-pub async fn project(
-    ledger: &dyn Ledger,
-    events: &[Event],
-    from: Option<JournalPosition>,
-    to: JournalPosition,
-    lease: Lease<'_>,
-) -> Result<Option<Vec<Outcome>>, LedgerError> {
-    let mut desk = Desk::load(ledger, events).await?;
-    events.iter().for_each(|event| desk.fold(event));
-    let (rows, ended) = desk.finish();
-    let page = Projection {
-        rows: &rows,
-        from,
-        to,
-        lease,
-    };
-    Ok(match ledger.save(&page).await? {
-        Saved::Yes => Some(ended),
-        Saved::NotOurs => None,
-    })
-}
-
-/// The sagas of one page while it is folded.
-struct Desk {
-    sagas: HashMap<SagaId, Folded>,
-}
-
-struct Folded {
-    row: Option<Row>,
-    had_ended: bool,
-    readable: bool,
-}
-
-impl Desk {
-    async fn load(ledger: &dyn Ledger, events: &[Event]) -> Result<Self, LedgerError> {
-        let new = |event: &Event| (event.saga_id, Folded::unknown());
-        let mut sagas: HashMap<_, _> = events.iter().map(new).collect();
-        let ids: Vec<SagaId> = sagas.keys().copied().collect();
-        for loaded in ledger.load(&ids).await? {
-            match loaded {
-                Ok(row) => sagas.insert(row.saga_id, Folded::known(row)),
-                Err(problem) => {
-                    let saga_id = problem.saga_id;
-                    error!(%saga_id, error = chain(&problem), "left alone: an operator must repair or delete this row");
-                    sagas.insert(saga_id, Folded::unreadable())
-                }
-            };
-        }
-        Ok(Self { sagas })
-    }
-
-    fn fold(&mut self, event: &Event) {
-        if let Some(folded) = self.sagas.get_mut(&event.saga_id).filter(|f| f.readable) {
-            folded.row = Some(fold(folded.row.take(), event));
-        }
-    }
-
-    fn finish(self) -> (Vec<Row>, Vec<Outcome>) {
-        let (mut rows, mut ended) = (Vec::with_capacity(self.sagas.len()), Vec::new());
-        for folded in self.sagas.into_values() {
-            let Some(row) = folded.row else { continue };
-            ended.extend(row.outcome().filter(|_| !folded.had_ended));
-            rows.push(row);
-        }
-        // By id, which is by time: rows of one saga's moment lie together, in table and index.
-        rows.sort_unstable_by_key(|row| row.saga_id);
-        (rows, ended)
-    }
-}
-
-impl Folded {
-    fn unknown() -> Self {
-        Self {
-            row: None,
-            had_ended: false,
-            readable: true,
-        }
-    }
-
-    fn known(row: Row) -> Self {
-        Self {
-            had_ended: row.outcome().is_some(),
-            row: Some(row),
-            readable: true,
-        }
-    }
-
-    fn unreadable() -> Self {
-        Self {
-            row: None,
-            had_ended: false,
-            readable: false,
-        }
     }
 }
 

@@ -115,7 +115,7 @@ impl Ledger for SqliteLedger {
             .bind(page.lease.owner)
             .bind(page.lease.until().as_micros())
             .bind(page.lease.now.as_micros())
-            .bind(page.to.0)
+            .bind(page.to.map(|position| position.0))
             .bind(page.from.map(|position| position.0))
             .execute(&mut *transaction)
             .await?;

@@ -1,6 +1,7 @@
 //! A fresh ledger for each test, in either database, and gone afterwards.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use api_gateway::ledger::{Ledger, PostgresLedger, SqliteLedger};
 use sqlx::postgres::PgConnectOptions;
@@ -87,6 +88,28 @@ impl OnPostgres {
     pub(crate) async fn texts(&self, sql: &'static str) -> Vec<Option<String>> {
         sqlx::query_scalar(sql).fetch_all(&self.pool).await.unwrap()
     }
+}
+
+impl OnPostgres {
+    /// What the server's processes have used for this database so far; zero on another machine.
+    pub(crate) async fn cpu(&self) -> Duration {
+        let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()";
+        let pids: Vec<i32> = sqlx::query_scalar(sql).fetch_all(&self.pool).await.unwrap();
+        pids.iter().map(|pid| cpu_of(pid.unsigned_abs())).sum()
+    }
+}
+
+/// User and system time of a process, by Linux's clock of hundredths of a second.
+pub(crate) fn cpu_of(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name.split_whitespace().skip(11).take(2);
+    Duration::from_millis(
+        ticks
+            .filter_map(|ticks| ticks.parse::<u64>().ok())
+            .sum::<u64>()
+            * 10,
+    )
 }
 
 impl Drop for OnPostgres {

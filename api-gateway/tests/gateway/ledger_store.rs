@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api_gateway::ledger::projector::project;
+use api_gateway::ledger::desk::{Desk, Hold, Known};
 use api_gateway::ledger::{Claim, LEASE, Lease, Ledger, Projection, Row, Saved, fold};
 use events::choreography::Outcome;
 use events::{Event, EventId, Reason, SagaId, TicketId, Timestamp, UserId};
@@ -42,6 +42,7 @@ on_both_stores! {
     a_lease_that_is_given_back_is_free_at_once
     pages_in_any_cut_and_with_repetitions_give_the_same_rows
     an_end_is_counted_in_the_page_that_brings_it_and_not_again
+    a_crash_after_any_page_loses_and_doubles_nothing
     a_large_page_is_written_whole
 }
 
@@ -68,7 +69,7 @@ async fn save(ledger: &dyn Ledger, rows: &[Row], from: Option<i64>, to: i64) -> 
     let page = Projection {
         rows,
         from: from.map(JournalPosition),
-        to: JournalPosition(to),
+        to: Some(JournalPosition(to)),
         lease: lease("one", 1),
     };
     ledger.save(&page).await.unwrap()
@@ -159,10 +160,25 @@ async fn a_page_that_is_written_again_changes_nothing(ledger: &dyn Ledger) {
     assert_eq!(cursor(ledger).await, held(3));
 }
 
+/// One step of the projector, as its first owner.
+async fn step(
+    ledger: &dyn Ledger,
+    desk: &mut Desk,
+    events: &[Event],
+    to: i64,
+    hold: Hold,
+) -> Vec<Outcome> {
+    let loaded = ledger.load(&desk.wants(events)).await.unwrap();
+    desk.fold(events, Known::of(loaded), JournalPosition(to), hold)
+        .await;
+    let saved = ledger.save(&desk.projection(lease("one", 1))).await;
+    assert_eq!(saved.unwrap(), Saved::Yes);
+    desk.saved()
+}
+
 async fn a_page_without_events_moves_the_cursor(ledger: &dyn Ledger) {
-    let to = JournalPosition(5);
-    let ended = project(ledger, &[], None, to, lease("one", 1)).await;
-    assert_eq!(ended.unwrap(), Some(Vec::new()));
+    let ended = step(ledger, &mut Desk::at(None), &[], 5, Hold::Nothing).await;
+    assert_eq!(ended, []);
     assert_eq!(cursor(ledger).await, held(5));
 }
 
@@ -173,7 +189,7 @@ async fn one_owner_projects_and_another_follows_after_the_lease(ledger: &dyn Led
     assert_eq!(claim("two", 100 + lasts).await, Claim::Taken);
     let page = |owner, second, to| {
         let lease = lease(owner, second);
-        let (rows, from, to) = (&[] as &[Row], None, JournalPosition(to));
+        let (rows, from, to) = (&[] as &[Row], None, Some(JournalPosition(to)));
         Projection {
             rows,
             from,
@@ -207,47 +223,63 @@ async fn a_lease_that_is_given_back_is_free_at_once(ledger: &dyn Ledger) {
     assert_eq!(free, Claim::Held { cursor: None });
 }
 
-/// Projects the events in pages of this size; returns how the sagas ended.
-async fn project_in_pages(ledger: &dyn Ledger, events: &[Event], size: usize) -> Vec<Outcome> {
-    let (mut from, mut ended) = (None, Vec::new());
-    for page in events.chunks(size) {
-        let to = JournalPosition(from.map_or(0, |JournalPosition(at)| at + 1));
-        let done = project(ledger, page, from, to, lease("one", 1)).await;
-        ended.extend(done.unwrap().expect("the lease is ours"));
-        from = Some(to);
-    }
-    ended
-}
-
-async fn pages_in_any_cut_and_with_repetitions_give_the_same_rows(ledger: &dyn Ledger) {
+/// Every message of five sagas twice, each saga's last message first.
+fn backwards_and_twice() -> (Vec<Event>, Vec<Event>) {
     let starts: Vec<Event> = (0..5).map(|_| command()).collect();
-    let mut events: Vec<Event> = starts.iter().flat_map(completed).collect();
-    let refused = compensated(&starts[4], Reason::ALREADY_REGISTERED);
-    events.truncate(8);
-    events.extend(refused);
+    let mut events: Vec<Event> = starts[..4].iter().flat_map(completed).collect();
+    events.extend(compensated(&starts[4], Reason::ALREADY_REGISTERED));
     events.extend(starts.iter().cloned());
-    // Backwards, so that every saga ends before it begins, and all of it twice.
     events.reverse();
     let twice = [events.clone(), events].concat();
-    project_in_pages(ledger, &twice, 3).await;
-    for start in &starts {
+    (starts, twice)
+}
+
+async fn are_as_told(ledger: &dyn Ledger, starts: &[Event], events: &[Event]) {
+    for start in starts {
         let of_saga = |event: &&Event| event.saga_id == start.saga_id;
-        let expected: Vec<Event> = twice.iter().filter(of_saga).cloned().collect();
+        let expected: Vec<Event> = events.iter().filter(of_saga).cloned().collect();
         let found = ledger.find(start.saga_id).await.unwrap();
         assert_eq!(found, Some(row(&expected)));
     }
 }
 
+async fn pages_in_any_cut_and_with_repetitions_give_the_same_rows(ledger: &dyn Ledger) {
+    let (starts, events) = backwards_and_twice();
+    let mut desk = Desk::at(None);
+    for (to, page) in (0..).zip(events.chunks(3)) {
+        step(ledger, &mut desk, page, to, Hold::Nothing).await;
+    }
+    are_as_told(ledger, &starts, &events).await;
+}
+
+/// What is held in memory is lost with each crash, and read again from where the cursor is.
+async fn a_crash_after_any_page_loses_and_doubles_nothing(ledger: &dyn Ledger) {
+    let (starts, events) = backwards_and_twice();
+    let pages: Vec<&[Event]> = events.chunks(3).collect();
+    let mut counted = Vec::new();
+    for crash_after in 0..pages.len() {
+        let Claim::Held { cursor: from } = cursor(ledger).await else {
+            panic!("the lease is ours")
+        };
+        let mut desk = Desk::at(from);
+        let first = from.map_or(0, |JournalPosition(at)| usize::try_from(at).unwrap() + 1);
+        for (to, page) in pages.iter().enumerate().take(crash_after + 1).skip(first) {
+            let to = i64::try_from(to).unwrap();
+            counted.extend(step(ledger, &mut desk, page, to, Hold::Young).await);
+        }
+    }
+    are_as_told(ledger, &starts, &events).await;
+    counted.sort_by_key(|outcome| *outcome != Outcome::Completed);
+    let expected = [[Outcome::Completed; 4].as_slice(), &[Outcome::Compensated]].concat();
+    assert_eq!(counted, expected);
+}
+
 async fn an_end_is_counted_in_the_page_that_brings_it_and_not_again(ledger: &dyn Ledger) {
-    let events = [whole(), whole()].concat();
-    let ended = project_in_pages(ledger, &events, 1).await;
-    assert_eq!(ended, [Outcome::Completed; 2]);
-    let Claim::Held { cursor: from } = cursor(ledger).await else {
-        panic!("the lease is ours")
-    };
-    let to = JournalPosition(100);
-    let again = project(ledger, &events, from, to, lease("one", 1)).await;
-    assert_eq!(again.unwrap(), Some(Vec::new()));
+    let (events, mut desk) = ([whole(), whole()].concat(), Desk::at(None));
+    let first = step(ledger, &mut desk, &events, 1, Hold::Nothing).await;
+    assert_eq!(first, [Outcome::Completed; 2]);
+    let again = step(ledger, &mut desk, &events, 2, Hold::Nothing).await;
+    assert_eq!(again, []);
 }
 
 async fn a_large_page_is_written_whole(ledger: &dyn Ledger) {
@@ -296,9 +328,9 @@ const RUIN: &str = "UPDATE saga SET timeline = 'ruined'";
 async fn ruined_row_is_left_alone(ledger: &dyn Ledger, start: &Event) {
     let other = whole();
     let events = [completed(start), other.clone()].concat();
-    let (from, to) = (Some(JournalPosition(0)), JournalPosition(1));
-    let done = project(ledger, &events, from, to, lease("one", 1)).await;
-    assert_eq!(done.unwrap(), Some(vec![Outcome::Completed]));
+    let mut desk = Desk::at(Some(JournalPosition(0)));
+    let done = step(ledger, &mut desk, &events, 1, Hold::Nothing).await;
+    assert_eq!(done, [Outcome::Completed]);
     assert!(ledger.find(start.saga_id).await.is_err());
     assert!(ledger.find(other[0].saga_id).await.unwrap().is_some());
 }

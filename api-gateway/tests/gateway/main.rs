@@ -6,7 +6,7 @@ mod fake_bus;
 mod http;
 mod http_errors;
 mod ledger_store;
-mod projection_rate;
+mod measurements;
 mod projector;
 mod running;
 mod stories;

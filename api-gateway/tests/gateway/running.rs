@@ -133,7 +133,7 @@ impl Ledger for Watched {
     async fn save(&self, page: &Projection<'_>) -> Result<Saved, LedgerError> {
         self.here()?;
         let saved = self.ledger.save(page).await?;
-        self.saved.send_replace(Some(page.to.0));
+        self.saved.send_replace(page.to.map(|position| position.0));
         Ok(saved)
     }
 }
