@@ -14,6 +14,28 @@ const TICK: Duration = Duration::from_millis(10);
 /// CPU time by process; none where it is not known.
 pub(crate) type CpuTimes = Vec<(&'static str, Option<Duration>)>;
 
+/// What everyone has used so far.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    times: CpuTimes,
+    machine: Option<Machine>,
+}
+
+/// CPU time of the whole machine, over all processors.
+#[derive(Clone, Copy, Debug)]
+struct Machine {
+    busy: Duration,
+    all: Duration,
+}
+
+/// What was used between two readings.
+#[derive(Clone, Debug)]
+pub(crate) struct Usage {
+    pub(crate) times: CpuTimes,
+    /// The share of the machine that processes used which have nothing to do with the measurement.
+    pub(crate) others: Option<f64>,
+}
+
 /// The processes that a measurement pays for.
 #[derive(Debug)]
 pub(crate) struct Accounts {
@@ -52,7 +74,7 @@ impl Accounts {
     }
 
     /// What each has used so far.
-    pub(crate) fn read(&self) -> CpuTimes {
+    pub(crate) fn read(&self) -> Reading {
         let all = Stat::of_all();
         let time = |account: &Account| {
             let own = all.get(&account.pid?)?;
@@ -63,24 +85,55 @@ impl Accounts {
             })
         };
         let accounts = self.accounts.iter();
-        accounts
-            .map(|account| (account.name, time(account)))
-            .collect()
+        Reading {
+            times: accounts
+                .map(|account| (account.name, time(account)))
+                .collect(),
+            machine: Machine::read(),
+        }
     }
 }
 
-/// What was used between two readings of the same accounts.
-pub(crate) fn used(before: &CpuTimes, after: &CpuTimes) -> CpuTimes {
-    let pairs = before.iter().zip(after);
-    pairs
-        .map(|((name, before), (_, after))| {
-            let used = before.zip(*after);
-            (
-                *name,
-                used.map(|(before, after)| after.saturating_sub(before)),
-            )
+impl Reading {
+    /// What was used since an earlier reading of the same accounts.
+    pub(crate) fn since(&self, before: &Self) -> Usage {
+        let pairs = before.times.iter().zip(&self.times);
+        let used = |before: Option<Duration>, after: Option<Duration>| {
+            Some(after?.saturating_sub(before?))
+        };
+        let times: CpuTimes = pairs
+            .map(|((name, before), (_, after))| (*name, used(*before, *after)))
+            .collect();
+        let others = self.others_since(before, times.iter().map(|(_, time)| *time).sum());
+        Usage { times, others }
+    }
+
+    fn others_since(&self, before: &Self, ours: Option<Duration>) -> Option<f64> {
+        let (before, after) = (before.machine?, self.machine?);
+        let busy = after.busy.saturating_sub(before.busy);
+        let all = after.all.saturating_sub(before.all).as_secs_f64();
+        Some(busy.saturating_sub(ours?).as_secs_f64() / all.max(f64::EPSILON))
+    }
+}
+
+impl Machine {
+    fn read() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    /// `cpu user nice system idle iowait irq softirq steal …`, in ticks.
+    fn parse(stat: &str) -> Option<Self> {
+        let line = stat.lines().next()?.strip_prefix("cpu ")?;
+        let fields = line.split_whitespace().take(8).map(str::parse);
+        let ticks: Vec<u64> = fields.collect::<Result<_, _>>().ok()?;
+        let all: u64 = ticks.iter().sum();
+        let idle = ticks.get(3)? + ticks.get(4)?;
+        let time = |ticks: u64| Duration::from_millis(ticks * 10);
+        Some(Self {
+            busy: time(all - idle),
+            all: time(all),
         })
-        .collect()
+    }
 }
 
 /// Memory that the process holds, in bytes.
@@ -155,6 +208,18 @@ mod tests {
         let stat = Stat::parse(line).unwrap();
         assert_eq!((stat.parent, stat.own), (3, TICK * 15));
         assert_eq!(stat.ended_children, TICK * 27);
+    }
+
+    #[test]
+    fn what_is_not_ours_is_others() {
+        let reading = |ours, busy: &str| Reading {
+            times: vec![("load", Some(TICK * ours))],
+            machine: Machine::parse(busy),
+        };
+        let before = reading(0, "cpu  0 0 0 0 0 0 0 0 0 0");
+        let after = reading(20, "cpu  30 0 0 60 0 0 10 0 0 0");
+        let others = after.since(&before).others.unwrap();
+        assert!((others - 0.2).abs() < 1e-9, "{others}");
     }
 
     #[test]

@@ -22,14 +22,15 @@ fn rows(text: &mut String, summary: &Summary) -> std::fmt::Result {
         writeln!(
             text,
             "Medians of {rounds} rounds of {seconds} s, {percent:.0} % refused and undone. \
-             CPU time in µs per saga.\n"
+             CPU time in µs per saga; \
+             others: what unrelated processes took of the machine meanwhile.\n"
         )?;
         write!(text, "{:>9}  {:<14}", "in flight", "")?;
         write!(text, "{:>9}{:>11}{:>11}", "sagas/s", "p50", "p99")?;
         for process in PROCESSES {
             write!(text, "{process:>9}")?;
         }
-        writeln!(text, "{:>14}", "ledger behind")?;
+        writeln!(text, "{:>8}{:>14}", "others", "ledger behind")?;
     }
     for row in &summary.rows {
         writeln!(text, "{}", line(row)?)?;
@@ -62,6 +63,10 @@ fn line(row: &Row) -> Result<String, std::fmt::Error> {
             Some(None) => write!(text, "{:>9}", "n/a")?,
             None => write!(text, "{:>9}", "-")?,
         }
+    }
+    match row.others {
+        Some(share) => write!(text, "{:>6.0} %", share * 100.0)?,
+        None => write!(text, "{:>8}", "n/a")?,
     }
     match row.ledger_behind_ms {
         Some(millis) => write!(text, "{:>14}", time(millis * 1000.0))?,
@@ -107,8 +112,10 @@ fn bounds(text: &mut String, summary: &Summary) -> std::fmt::Result {
         let verdict = if bound.met { "met   " } else { "MISSED" };
         writeln!(text, "  {verdict}  {:>7.2}  {}", bound.value, bound.claim)?;
     }
-    if summary.violations.is_empty() {
-        return writeln!(text, "\nInvariants hold.");
+    match (summary.checked, summary.violations.len()) {
+        (0, _) => return Ok(()),
+        (systems, 0) => return writeln!(text, "\nInvariants hold ({systems} systems checked)."),
+        _ => {}
     }
     writeln!(text, "\nINVARIANTS VIOLATED")?;
     for violation in &summary.violations {

@@ -7,7 +7,7 @@ use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
 
 use crate::arguments::Arguments;
 use crate::bare::{self, Bare};
-use crate::cpu::{Accounts, CpuTimes, used};
+use crate::cpu::{Accounts, Usage};
 use crate::databases::{self, Databases};
 use crate::drain::{self, Drain};
 use crate::failure::BenchError;
@@ -25,7 +25,7 @@ pub(crate) struct Cell {
     pub(crate) round: usize,
     pub(crate) measured: Measured,
     /// From the first saga of its warm-up until the ledger had caught up.
-    pub(crate) cpu: CpuTimes,
+    pub(crate) cpu: Usage,
     pub(crate) ledger_behind: Option<Duration>,
 }
 
@@ -35,6 +35,8 @@ pub(crate) struct Findings {
     pub(crate) cells: Vec<Cell>,
     pub(crate) bare: Vec<Bare>,
     pub(crate) drain: Option<Drain>,
+    /// How many systems' databases were checked, and what was wrong in them.
+    pub(crate) checked: usize,
     pub(crate) violations: Vec<String>,
 }
 
@@ -69,6 +71,7 @@ impl<'a> Run<'a> {
             let violated = home.violations().await?.into_iter();
             let named = violated.map(|text| format!("{}: {text}", variant.title()));
             self.findings.violations.extend(named);
+            self.findings.checked += 1;
         }
         Ok(self.findings)
     }
@@ -113,7 +116,7 @@ impl<'a> Run<'a> {
                 in_flight,
                 round,
                 measured,
-                cpu: used(&before, &accounts.read()),
+                cpu: accounts.read().since(&before),
                 ledger_behind: None,
             });
         }
@@ -137,7 +140,7 @@ impl<'a> Run<'a> {
                 in_flight,
                 round,
                 measured,
-                cpu: used(&before, &accounts.read()),
+                cpu: accounts.read().since(&before),
                 ledger_behind,
             });
         }

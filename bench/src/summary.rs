@@ -22,6 +22,8 @@ pub(crate) struct Summary {
     pub(crate) bare: Option<Bare>,
     pub(crate) drain: Option<DrainSummary>,
     pub(crate) bounds: Vec<Bound>,
+    /// How many systems' databases were checked for the invariants.
+    pub(crate) checked: usize,
     pub(crate) violations: Vec<String>,
 }
 
@@ -35,6 +37,8 @@ pub(crate) struct Row {
     pub(crate) p99_us: f64,
     /// By process; null where it is not known.
     pub(crate) cpu_us_per_saga: BTreeMap<&'static str, Option<f64>>,
+    /// The share of the machine that processes used which have nothing to do with it.
+    pub(crate) others: Option<f64>,
     pub(crate) ledger_behind_ms: Option<f64>,
     pub(crate) sagas_per_second_by_round: Vec<f64>,
 }
@@ -109,6 +113,7 @@ impl Summary {
             bare,
             drain: findings.drain.as_ref().map(DrainSummary::of),
             bounds,
+            checked: findings.checked,
             violations: findings.violations.clone(),
         }
     }
@@ -169,7 +174,7 @@ impl Row {
     fn of(variant: Variant, in_flight: usize, cells: &[&Cell]) -> Option<Self> {
         let over = |value: fn(&Cell) -> f64| median(cells.iter().map(|cell| value(cell)).collect());
         let first = cells.first()?;
-        let processes = first.cpu.iter().map(|(name, _)| *name);
+        let processes = first.cpu.times.iter().map(|(name, _)| *name);
         let behind = |cell: &&Cell| Some(micros(cell.ledger_behind?) / 1000.0);
         let behind: Option<Vec<f64>> = cells.iter().map(behind).collect();
         Some(Self {
@@ -179,6 +184,11 @@ impl Row {
             p50_us: over(|cell| micros(cell.measured.p50)),
             p99_us: over(|cell| micros(cell.measured.p99)),
             cpu_us_per_saga: processes.map(|name| (name, cpu(cells, name))).collect(),
+            others: cells
+                .iter()
+                .map(|cell| cell.cpu.others)
+                .collect::<Option<Vec<f64>>>()
+                .map(median),
             ledger_behind_ms: behind.map(median),
             sagas_per_second_by_round: cells.iter().map(|cell| cell.measured.per_second).collect(),
         })
@@ -187,7 +197,11 @@ impl Row {
 
 fn cpu(cells: &[&Cell], name: &str) -> Option<f64> {
     let per_saga = cells.iter().map(|cell| {
-        let (_, used) = cell.cpu.iter().find(|(process, _)| *process == name)?;
+        let (_, used) = cell
+            .cpu
+            .times
+            .iter()
+            .find(|(process, _)| *process == name)?;
         Some(micros((*used)?) / cell.measured.sagas as f64)
     });
     per_saga.collect::<Option<Vec<f64>>>().map(median)
@@ -294,6 +308,7 @@ fn micros(time: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::Usage;
     use crate::meter::Measured;
 
     fn cell(variant: Variant, round: usize, per_second: f64) -> Cell {
@@ -307,10 +322,13 @@ mod tests {
                 p50: Duration::from_millis(1),
                 p99: Duration::from_millis(2),
             },
-            cpu: vec![
-                ("broker", Some(Duration::from_millis(1))),
-                ("postgres", None),
-            ],
+            cpu: Usage {
+                times: vec![
+                    ("broker", Some(Duration::from_millis(1))),
+                    ("postgres", None),
+                ],
+                others: None,
+            },
             ledger_behind: None,
         }
     }
