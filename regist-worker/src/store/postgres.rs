@@ -12,11 +12,16 @@ use crate::decide::{Regist, RegistDecider, Registered};
 
 pub(crate) struct PostgresStore(pub(crate) PgPool);
 
+/// One look into the index for each key, whatever the planner believes: as a plain join, planned while
+/// the table was empty, it compares every key with every registration.
 const FIND_REGISTERED: &str = "
     SELECT user_id, ticket_id
     FROM UNNEST($1::bigint[], $2::bigint[]) AS asked (user_id, ticket_id)
-    JOIN regist USING (user_id, ticket_id)
-    WHERE regist.deleted_at IS NULL";
+    CROSS JOIN LATERAL (
+        SELECT FROM regist
+        WHERE regist.user_id = asked.user_id AND regist.ticket_id = asked.ticket_id
+          AND regist.deleted_at IS NULL
+        LIMIT 1) AS found";
 
 /// In the order of the unique index, so that replicas with the same keys wait for each other
 /// instead of deadlocking. A row that another replica inserted first is left out, and missed.
