@@ -65,7 +65,8 @@ pub(super) async fn remove(connection: &Connection, topology: &Topology) -> lapi
             .exchange_delete(short(&exchange.name)?, options)
             .await?;
     }
-    Ok(())
+    // A channel that is only dropped closes while its connection does, and neither gets to say so.
+    channel.close(200, "removed".into()).await
 }
 
 async fn declare_exchange(

@@ -101,6 +101,8 @@ impl Window {
             let Some(pack) = backlog.next(&self.packing) else {
                 return;
             };
+            let events: usize = pack.tickets.iter().map(|(_, events)| events).sum();
+            metrics::histogram!("saga_message_events").record(events as f64);
             self.last += 1;
             self.since.insert(self.last, Instant::now());
             let (exchange, key) = self.destination(&pack.address);

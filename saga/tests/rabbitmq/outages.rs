@@ -101,6 +101,7 @@ async fn a_consumer_may_start_before_the_broker() {
         }
         proxy.mend();
         let mut consumer = within("the consumer", consuming).await;
+        until_up(&*bus).await;
         let event = command();
         bus.publish(std::slice::from_ref(&event)).await.unwrap();
         assert_eq!(drain(&mut *consumer, 1).await, [event]);
@@ -205,6 +206,25 @@ async fn a_deleted_queue_is_brought_back_and_consumed_again() {
         bus.publish(std::slice::from_ref(&event)).await.unwrap();
         let received = within("the event", receiving).await;
         assert_eq!(received[0].event.as_ref().unwrap(), &event);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_consumer_that_is_dropped_disturbs_no_other() {
+    with_broker(async |broker| {
+        let bus = broker.bus().await;
+        let mut stays = purchases(&*bus).await;
+        let mut health = bus.health();
+        health.mark_unchanged();
+        for _ in 0..10 {
+            let goes = bus.read_journal(JournalStart::First).await.unwrap();
+            drop(goes);
+            let event = command();
+            bus.publish(std::slice::from_ref(&event)).await.unwrap();
+            assert_eq!(drain(&mut *stays, 1).await, [event]);
+        }
+        assert!(!health.has_changed().unwrap());
     })
     .await;
 }
