@@ -36,6 +36,7 @@ pub struct Front {
     metrics: Metrics,
     waiters: Waiters,
     accepted: Arc<AcceptedSagas>,
+    listens: watch::Sender<bool>,
     running: Vec<JoinHandle<()>>,
     /// Cancelled when the last request is answered.
     drained: CancellationToken,
@@ -52,6 +53,7 @@ impl Front {
         let metrics = Metrics::new();
         let waiters = Waiters::new(metrics.waiting.clone());
         let accepted = Arc::new(AcceptedSagas::default());
+        let listens = watch::Sender::new(false);
         let starter = Starter {
             bus: Arc::clone(&surroundings.bus),
             instance: config.instance.clone(),
@@ -59,6 +61,7 @@ impl Front {
             waiters: waiters.clone(),
             accepted: Arc::clone(&accepted),
             started: metrics.accepted.clone(),
+            listens: listens.subscribe(),
             stop: tasks.stop_token(),
         };
         let router = http::router(Gateway::new(starter, &surroundings));
@@ -75,13 +78,14 @@ impl Front {
             metrics,
             waiters,
             accepted,
+            listens,
             running: vec![server],
             drained,
         }
     }
 
-    /// Hands ends of sagas to waiting callers. Returns when the replies are consumed,
-    /// or at a stop.
+    /// Hands ends of sagas to waiting callers; until then no saga is started. Returns when the
+    /// replies are consumed, or at a stop.
     pub async fn take_replies(&mut self, tasks: &Tasks) -> Result<(), TopologyError> {
         let queue = Queue::Replies {
             instance: self.instance.clone(),
@@ -95,6 +99,7 @@ impl Front {
         // Replies are taken until the last waiting request is answered.
         let replies = take_replies(consumer, waiters, accepted, self.drained.clone());
         self.running.push(tasks.spawn("replies", replies));
+        self.listens.send_replace(true);
         Ok(())
     }
 

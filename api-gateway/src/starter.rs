@@ -8,6 +8,7 @@ use ::metrics::Counter;
 use events::choreography::{API_GATEWAY, Outcome, Saga};
 use events::{Event, Message, SagaId, Timestamp};
 use saga::bus::{Bus, PublishError};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -26,6 +27,8 @@ pub(crate) struct Starter {
     pub(crate) waiters: Waiters,
     pub(crate) accepted: Arc<AcceptedSagas>,
     pub(crate) started: Counter,
+    /// Whether ends of sagas reach this gateway yet.
+    pub(crate) listens: watch::Receiver<bool>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -40,6 +43,8 @@ pub(crate) enum Waited {
 pub(crate) enum NotStarted {
     #[error("too many callers wait already; nothing was started")]
     TooManyWaiting,
+    #[error("the broker does not deliver answers yet; nothing was started")]
+    NotListening,
     #[error("the command is not known to be published")]
     NotConfirmed(#[from] PublishError),
     #[error("the broker did not confirm the command in time")]
@@ -55,6 +60,10 @@ impl Starter {
         message: Message,
         traceparent: String,
     ) -> Result<Waited, NotStarted> {
+        // The end of a saga that outruns the queue of replies would not reach its caller.
+        if !*self.listens.borrow() {
+            return Err(NotStarted::NotListening);
+        }
         let patience = Instant::now() + self.wait_limit;
         let command = self.command(saga, saga_id, message, traceparent);
         let waiter = self

@@ -13,7 +13,7 @@ use system_tests::service::Service;
 /// How long a server is away.
 const OUTAGE: Duration = Duration::from_secs(10);
 /// Calls that show that the system works (again).
-const SOME_CALLS: u64 = 100;
+const SOME_CALLS: u64 = 300;
 /// Longer than the longest pause between two attempts to connect, and a call's own patience.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -51,7 +51,7 @@ fn services_wait_for_their_servers_and_resume_by_themselves_after_an_outage() {
 
 fn plan(seed: u64) -> Plan {
     Plan {
-        callers: 16,
+        callers: 48,
         calls: 100_000,
         rest: Duration::from_millis(10),
         repeats_per_cent: 20,

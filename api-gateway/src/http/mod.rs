@@ -70,8 +70,14 @@ impl Gateway {
         self.0.ledger.as_ref()
     }
 
+    /// Connected, and answers are delivered.
     fn bus_health(&self) -> Health {
-        self.0.bus_health.borrow().clone()
+        match self.0.bus_health.borrow().clone() {
+            Health::Up if !*self.0.starter.listens.borrow() => Health::Down {
+                waiting_for: "the queue of replies".to_owned(),
+            },
+            health => health,
+        }
     }
 
     fn store_health(&self) -> Health {

@@ -1,5 +1,7 @@
 //! What callers get when something is wrong: a true status, a problem, and what to do instead.
 
+use std::time::Duration;
+
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -206,6 +208,21 @@ async fn a_broker_that_is_away_is_503_with_where_to_ask() {
     let asked = gateway.get(&format!("/sagas/{saga}")).await;
     assert_eq!(asked.status(), StatusCode::NOT_FOUND);
     *gateway.bus.away.lock().unwrap() = None;
+    assert_eq!(gateway.post(GOOD).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn nothing_is_started_before_its_end_could_reach_the_caller() {
+    let (gateway, mut front) =
+        Running::open(FakeBus::new(completed), Duration::from_secs(10)).await;
+    let response = gateway.post(GOOD).await;
+    let body = problem(response, StatusCode::SERVICE_UNAVAILABLE, 1002, "系统繁忙!").await;
+    let detail = body["detail"].as_str().unwrap();
+    assert!(detail.contains("nothing was started"), "{detail}");
+    let ready = gateway.get("/readyz").await;
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    front.take_replies(&gateway.tasks).await.unwrap();
+    assert_eq!(gateway.get("/readyz").await.status(), StatusCode::OK);
     assert_eq!(gateway.post(GOOD).await.status(), StatusCode::OK);
 }
 

@@ -43,6 +43,14 @@ impl Running {
     }
 
     pub(crate) async fn waiting(bus: Arc<FakeBus>, wait_limit: Duration) -> Self {
+        let (gateway, mut front) = Self::open(bus, wait_limit).await;
+        front.take_replies(&gateway.tasks).await.unwrap();
+        front.project(&gateway.tasks);
+        gateway
+    }
+
+    /// It serves HTTP, and no more than that yet.
+    pub(crate) async fn open(bus: Arc<FakeBus>, wait_limit: Duration) -> (Self, Front) {
         let database = OnSqlite::new().await;
         let ledger = Arc::new(Watched {
             ledger: database.ledger(),
@@ -64,10 +72,8 @@ impl Running {
             ..GatewayConfig::default()
         };
         let tasks = Tasks::new();
-        let mut front = Front::open(config, listener, surroundings, &tasks);
-        front.take_replies(&tasks).await.unwrap();
-        front.project(&tasks);
-        Self {
+        let front = Front::open(config, listener, surroundings, &tasks);
+        let gateway = Self {
             url,
             bus,
             store,
@@ -75,7 +81,8 @@ impl Running {
             tasks,
             client: Client::new(),
             _database: database,
-        }
+        };
+        (gateway, front)
     }
 
     pub(crate) async fn post(&self, body: impl Into<reqwest::Body>) -> Response {

@@ -110,7 +110,9 @@ fn ended(
 
 fn not_started(saga_id: SagaId, why: &NotStarted) -> Problem {
     match why {
-        NotStarted::TooManyWaiting => Problem::unavailable(why.to_string()),
+        NotStarted::TooManyWaiting | NotStarted::NotListening => {
+            Problem::unavailable(why.to_string())
+        }
         NotStarted::NotConfirmed(_) | NotStarted::NotInTime => {
             let url = saga_url(saga_id);
             Problem::unavailable(format!(
