@@ -57,8 +57,15 @@ async fn measure(arguments: &Arguments) -> Result<(), BenchError> {
     };
     // Dropping the run has killed its processes, so nobody declares anything again.
     let cleaned = clean_up(arguments, &names).await;
-    print(&found?, arguments)?;
-    cleaned
+    let done = found.and_then(|found| print(&found, arguments));
+    let logs = names.logs();
+    if matches!(&done, Ok(()) | Err(BenchError::Interrupted)) {
+        // Nobody will ask for them; without services there are none.
+        let _ = std::fs::remove_dir_all(logs);
+    } else if logs.exists() {
+        eprintln!("bench: what the services said is in {}", logs.display());
+    }
+    done.and(cleaned)
 }
 
 fn print(findings: &Findings, arguments: &Arguments) -> Result<(), BenchError> {

@@ -34,13 +34,13 @@ impl Process {
         Self::spawn(name, command)
     }
 
-    /// A service, with all that it says in a file.
+    /// A service, with all that it says added to a file.
     pub(crate) fn spawn_logging(
         name: &'static str,
         mut command: Command,
         log: &Path,
     ) -> Result<Self, BenchError> {
-        let output = File::create(log).and_then(|file| Ok((file.try_clone()?, file)));
+        let output = open(log).and_then(|file| Ok((file.try_clone()?, file)));
         let (out, err) = output.map_err(|source| fault(name, source))?;
         command.stdout(out).stderr(err);
         Self::spawn(name, command)
@@ -71,6 +71,11 @@ impl Process {
         }
         Ok(())
     }
+}
+
+fn open(log: &Path) -> std::io::Result<File> {
+    log.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    File::options().create(true).append(true).open(log)
 }
 
 /// A binary of the same build: cargo puts them into the same folder.

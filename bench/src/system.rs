@@ -29,6 +29,7 @@ pub(crate) struct Home {
     amqp_url: String,
     namespace: String,
     databases: Databases,
+    logs: PathBuf,
     book: SharedBook,
 }
 
@@ -44,6 +45,7 @@ impl Home {
             amqp_url: amqp_url.to_owned(),
             namespace: names.namespace(variant),
             databases: Databases::create(database_url, &names.database(variant)).await?,
+            logs: names.logs(),
             book: SharedBook::default(),
         })
     }
@@ -78,11 +80,8 @@ impl Home {
         command.args(["--amqp-url", &self.amqp_url, "--database-url", database_url]);
         command.args(["--namespace", &self.namespace]).args(more);
         command.args(self.variant.flags());
-        Process::spawn_logging(name, command, &self.log_of(name))
-    }
-
-    fn log_of(&self, service: &str) -> PathBuf {
-        std::env::temp_dir().join(format!("{}.{service}.log", self.namespace))
+        let log = format!("{}-{binary}.log", self.variant.slug());
+        Process::spawn_logging(name, command, &self.logs.join(log))
     }
 }
 
@@ -107,6 +106,11 @@ impl Names {
 
     pub(crate) fn database(&self, variant: Variant) -> String {
         format!("bench_{}_{}", self.run, variant.slug().replace('-', "_"))
+    }
+
+    /// The folder of what the services say. It stays when a run fails.
+    pub(crate) fn logs(&self) -> PathBuf {
+        std::env::temp_dir().join(format!("bench-{}", self.run))
     }
 
     /// The database and the queue of the bare measurements.
@@ -183,10 +187,7 @@ impl<'a> System<'a> {
 
     pub(crate) async fn stop(self) -> Result<(), BenchError> {
         for process in self.processes {
-            let log = self.home.log_of(process.name);
             process.stop().await?;
-            // It ended well: nobody will ask for it.
-            let _ = std::fs::remove_file(log);
         }
         self.tasks.stop();
         self.bus.close().await;
