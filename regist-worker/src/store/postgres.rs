@@ -57,15 +57,14 @@ impl Store<RegistDecider> for PostgresStore {
     async fn commit(&self, changes: &Changes<Regist>) -> Result<(), Failure> {
         let mut transaction = self.0.begin().await?;
         postgres::save_decisions(&mut transaction, changes).await?;
-        create(&mut transaction, &changes.effects).await?;
+        for regists in changes.effects.chunks(postgres::ROWS_PER_STATEMENT) {
+            create(&mut transaction, regists).await?;
+        }
         Ok(transaction.commit().await?)
     }
 }
 
 async fn create(transaction: &mut PgConnection, regists: &[Regist]) -> Result<(), Failure> {
-    if regists.is_empty() {
-        return Ok(());
-    }
     let created = sqlx::query(CREATE)
         .bind(regists.iter().map(|regist| regist.id.0).collect::<Vec<_>>())
         .bind(

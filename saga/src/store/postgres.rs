@@ -33,6 +33,11 @@ const FILL_IN_UNDO: &str = "
       AS new (saga_id, undo_type, undo_data, undo_at)
     WHERE decision.saga_id = new.saga_id AND decision.undo_type IS NULL";
 
+/// How many rows go into one statement: as many as fit into one TCP segment of the loopback
+/// interface (64 KiB), at some 250 bytes a row. sqlx leaves Nagle's algorithm on, so the rest of a
+/// larger statement waits for the server's delayed acknowledgement, 40 ms of nothing.
+pub const ROWS_PER_STATEMENT: usize = 200;
+
 /// The decisions of these sagas, where there are any.
 pub async fn load_decisions(
     connection: &mut PgConnection,
@@ -68,14 +73,16 @@ pub async fn save_decisions<E>(
     transaction: &mut PgConnection,
     changes: &Changes<E>,
 ) -> Result<(), Failure> {
-    insert(transaction, &changes.decided).await?;
-    fill_in_undo(transaction, &changes.undone).await
+    for decided in changes.decided.chunks(ROWS_PER_STATEMENT) {
+        insert(transaction, decided).await?;
+    }
+    for undone in changes.undone.chunks(ROWS_PER_STATEMENT) {
+        fill_in_undo(transaction, undone).await?;
+    }
+    Ok(())
 }
 
 async fn insert(transaction: &mut PgConnection, decided: &[Decision]) -> Result<(), Failure> {
-    if decided.is_empty() {
-        return Ok(());
-    }
     let ids: Vec<Uuid> = decided.iter().map(|decision| decision.saga_id.0).collect();
     let step = Columns::of(decided.iter().map(|decision| decision.step.as_ref()));
     let undo = Columns::of(decided.iter().map(|decision| decision.undo.as_ref()));
@@ -93,9 +100,6 @@ async fn insert(transaction: &mut PgConnection, decided: &[Decision]) -> Result<
 }
 
 async fn fill_in_undo(transaction: &mut PgConnection, undone: &[Decision]) -> Result<(), Failure> {
-    if undone.is_empty() {
-        return Ok(());
-    }
     let ids: Vec<Uuid> = undone.iter().map(|decision| decision.saga_id.0).collect();
     let undo = Columns::of(undone.iter().map(|decision| decision.undo.as_ref()));
     let updated = sqlx::query(FILL_IN_UNDO)

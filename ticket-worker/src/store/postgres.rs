@@ -40,16 +40,17 @@ impl Store<TicketDecider> for PostgresStore {
         let (created, deleted) = by_kind(&changes.effects);
         let mut transaction = self.0.begin().await?;
         postgres::save_decisions(&mut transaction, changes).await?;
-        create(&mut transaction, &created).await?;
-        delete(&mut transaction, &deleted).await?;
+        for tickets in created.chunks(postgres::ROWS_PER_STATEMENT) {
+            create(&mut transaction, tickets).await?;
+        }
+        for tickets in deleted.chunks(postgres::ROWS_PER_STATEMENT) {
+            delete(&mut transaction, tickets).await?;
+        }
         Ok(transaction.commit().await?)
     }
 }
 
 async fn create(transaction: &mut PgConnection, tickets: &[&UserTicket]) -> Result<(), Failure> {
-    if tickets.is_empty() {
-        return Ok(());
-    }
     sqlx::query(CREATE)
         .bind(tickets.iter().map(|ticket| ticket.id.0).collect::<Vec<_>>())
         .bind(
@@ -82,9 +83,6 @@ async fn create(transaction: &mut PgConnection, tickets: &[&UserTicket]) -> Resu
 }
 
 async fn delete(transaction: &mut PgConnection, deleted: &[Deletion]) -> Result<(), Failure> {
-    if deleted.is_empty() {
-        return Ok(());
-    }
     sqlx::query(DELETE)
         .bind(deleted.iter().map(|gone| gone.id.0).collect::<Vec<_>>())
         .bind(
