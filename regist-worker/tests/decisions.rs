@@ -1,4 +1,5 @@
 //! The rules of registering, given / when / then, with no database.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::HashMap;
 

@@ -243,8 +243,7 @@ async fn when(batch: Vec<Delivery>, failures: Vec<Failure>, publish_refusals: u3
     was_settled.recv().await.unwrap();
     tasks.stop();
     tasks.join(saga::SHUTDOWN_LIMIT).await.unwrap();
-    let steps = log.lock().unwrap().clone();
-    steps
+    log.lock().unwrap().clone()
 }
 
 fn away() -> Failure {
