@@ -68,8 +68,17 @@ pub async fn start(
     };
     http.keep_metrics_small(tasks);
     let mut front = Front::open(config, http.listener, surroundings, tasks);
-    front.take_replies(tasks).await?;
-    database.prepare(NAME, &SCHEMA, tasks).await?;
+    // At the same time, so that it says of both that it waits for them, and callers are answered
+    // without the database.
+    tokio::try_join!(
+        async { front.take_replies(tasks).await.map_err(StartError::from) },
+        async {
+            database
+                .prepare(NAME, &SCHEMA, tasks)
+                .await
+                .map_err(StartError::from)
+        },
+    )?;
     follow(database.health(NAME, tasks), store, tasks);
     Ok(front.project(tasks))
 }
