@@ -1,17 +1,21 @@
-//! What the system stands on: the embedded bus and SQLite files in a data folder, or RabbitMQ and
-//! three PostgreSQL databases.
+//! What the system stands on: the embedded bus and SQLite files in a data folder, or RabbitMQ and a
+//! PostgreSQL database for each service.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use saga::Tasks;
 use saga::bus::Bus;
+use saga::config::{self, Settings};
 use saga::database::Database;
 use saga::embedded::{EmbeddedBus, EmbeddedConfig};
 use saga::process::{RuntimeConfig, StartError};
-use saga::rabbitmq::RabbitMqBus;
-use serde::Deserialize;
+use saga::rabbitmq::{self, RabbitMqBus};
+use serde::{Deserialize, Deserializer};
+
+use crate::workers::{WORKERS, database_setting};
 
 #[derive(Debug, Args)]
 pub(crate) struct InfrastructureFlags {
@@ -21,25 +25,32 @@ pub(crate) struct InfrastructureFlags {
     /// Run on this RabbitMQ instead of the embedded bus, e.g. amqp://guest:guest@localhost:5672/%2f
     #[arg(long, env = "AMQP_URL", value_name = "URL")]
     amqp_url: Option<String>,
-    /// With --amqp-url: the ticket-worker's database, e.g. postgres://user:password@localhost:5432/ticket
-    #[arg(long, env = "TICKET_DATABASE_URL", value_name = "URL")]
-    ticket_database_url: Option<String>,
-    /// With --amqp-url: the regist-worker's database
-    #[arg(long, env = "REGIST_DATABASE_URL", value_name = "URL")]
-    regist_database_url: Option<String>,
-    /// With --amqp-url: the gateway's database
-    #[arg(long, env = "GATEWAY_DATABASE_URL", value_name = "URL")]
-    gateway_database_url: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct InfrastructureConfig {
     #[serde(default = "default_data_dir")]
     data_dir: PathBuf,
-    amqp_url: Option<String>,
-    ticket_database_url: Option<String>,
-    regist_database_url: Option<String>,
-    gateway_database_url: Option<String>,
+    #[serde(default)]
+    amqp_url: Option<AmqpUrl>,
+}
+
+/// Refused by the name of its flag if it cannot be one.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+struct AmqpUrl(#[serde(deserialize_with = "amqp_url")] String);
+
+fn amqp_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    config::checked(deserializer, rabbitmq::check_url)
+}
+
+/// Likewise.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+struct DatabaseUrl(#[serde(deserialize_with = "database_url")] String);
+
+fn database_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    config::checked(deserializer, Database::check_url)
 }
 
 fn default_data_dir() -> PathBuf {
@@ -49,8 +60,8 @@ fn default_data_dir() -> PathBuf {
 /// The opened bus and databases.
 pub(crate) struct Infrastructure {
     pub(crate) bus: Arc<dyn Bus>,
-    pub(crate) ticket: Database,
-    pub(crate) regist: Database,
+    /// In the order of [`WORKERS`].
+    pub(crate) workers: Vec<Database>,
     pub(crate) gateway: Database,
     /// Where the data is, for a person.
     pub(crate) place: String,
@@ -59,10 +70,10 @@ pub(crate) struct Infrastructure {
 #[derive(Debug, thiserror::Error)]
 enum InfrastructureError {
     #[error(
-        "to run on RabbitMQ and PostgreSQL set --amqp-url, --ticket-database-url, \
-         --regist-database-url and --gateway-database-url; to run embedded set none of them"
+        "to run on RabbitMQ and PostgreSQL set --amqp-url and all of {flags}; to run embedded set \
+         none of them"
     )]
-    Halfway,
+    Halfway { flags: String },
     #[error("the data folder {path:?} cannot be used")]
     DataDir {
         path: PathBuf,
@@ -78,27 +89,48 @@ enum InfrastructureError {
 /// other is being committed.
 const PREFETCH_BATCHES: usize = 2;
 
-impl InfrastructureConfig {
+impl Infrastructure {
     pub(crate) async fn open(
-        self,
+        settings: &Settings,
         runtime: &RuntimeConfig,
         tasks: &Tasks,
-    ) -> Result<Infrastructure, StartError> {
-        let databases = [
-            self.ticket_database_url,
-            self.regist_database_url,
-            self.gateway_database_url,
-        ];
-        match (self.amqp_url, databases) {
-            (None, [None, None, None]) => embedded(&self.data_dir, runtime, tasks).await,
-            (Some(amqp), [Some(ticket), Some(regist), Some(gateway)]) => Ok(Infrastructure {
-                bus: RabbitMqBus::start(runtime.rabbitmq(amqp, "ticket-saga"), tasks)?,
-                ticket: Database::open(&ticket, "ticket-worker")?,
-                regist: Database::open(&regist, "regist-worker")?,
-                gateway: Database::open(&gateway, "api-gateway")?,
-                place: "on RabbitMQ and PostgreSQL".to_owned(),
-            }),
-            _ => Err(InfrastructureError::Halfway.into()),
+    ) -> Result<Self, StartError> {
+        let config: InfrastructureConfig = settings.get()?;
+        let names = WORKERS.iter().map(|worker| worker.database);
+        let names: Vec<_> = names.chain(["gateway"]).collect();
+        let urls = names
+            .iter()
+            .map(|name| settings.find::<DatabaseUrl>(&database_setting(name)));
+        let urls: Vec<Option<DatabaseUrl>> = urls.collect::<Result<_, _>>()?;
+        let databases: Vec<_> = (names.iter().zip(urls.iter().flatten()))
+            .map(|(name, DatabaseUrl(url))| Database::open(url, name))
+            .collect::<Result<_, _>>()?;
+        match (config.amqp_url, databases.len()) {
+            (None, 0) => embedded(&config.data_dir, runtime, tasks).await,
+            (Some(AmqpUrl(amqp)), set) if set == names.len() => {
+                let bus = RabbitMqBus::start(runtime.rabbitmq(amqp, "ticket-saga"), tasks)?;
+                Ok(Self::of(
+                    bus,
+                    databases,
+                    "on RabbitMQ and PostgreSQL".to_owned(),
+                ))
+            }
+            _ => {
+                let flag = |name| format!("--{}", database_setting(name).replace('_', "-"));
+                let flags = names.into_iter().map(flag).collect::<Vec<_>>().join(", ");
+                Err(InfrastructureError::Halfway { flags }.into())
+            }
+        }
+    }
+
+    /// The gateway's database is the last one.
+    fn of(bus: Arc<dyn Bus>, mut databases: Vec<Database>, place: String) -> Self {
+        let gateway = databases.pop().expect("the gateway has a database");
+        Self {
+            bus,
+            workers: databases,
+            gateway,
+            place,
         }
     }
 }
@@ -114,17 +146,20 @@ async fn embedded(
         retry: runtime.retry(),
         prefetch: PREFETCH_BATCHES * runtime.batch_limit,
     };
-    let database = |name: &str| {
-        let path = folder.join(format!("{name}.db"));
-        Database::open(&format!("sqlite://{}", path.display()), name)
-    };
-    Ok(Infrastructure {
-        bus: EmbeddedBus::open(config, tasks).await?,
-        ticket: database("ticket")?,
-        regist: database("regist")?,
-        gateway: database("gateway")?,
-        place: format!("embedded, data in {}", folder.display()),
-    })
+    let names = WORKERS.iter().map(|worker| worker.database);
+    let databases = names
+        .chain(["gateway"])
+        .map(|name| Database::open(&sqlite_url(&folder.join(format!("{name}.db"))), name))
+        .collect::<Result<_, _>>()?;
+    let bus = EmbeddedBus::open(config, tasks).await?;
+    let place = format!("embedded, data in {}", folder.display());
+    Ok(Infrastructure::of(bus, databases, place))
+}
+
+/// Whatever the path holds, `?` and `%` included: in a URL they would mean something.
+fn sqlite_url(path: &Path) -> String {
+    let path = path.as_os_str().as_encoded_bytes();
+    format!("sqlite://{}", percent_encode(path, NON_ALPHANUMERIC))
 }
 
 /// Holds the folder for this process until it ends, however it ends.
@@ -146,5 +181,25 @@ fn lock(path: &Path) -> Result<(), StartError> {
         }
         .into()),
         Err(std::fs::TryLockError::Error(source)) => Err(at(source).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_folder_may_have_any_name() {
+        let parent = tempfile::tempdir().expect("a folder");
+        for name in ["plain", "100%", "%41", "a?mode=ro", "#x", "ä ö", "a//b"] {
+            let folder = parent.path().join(name);
+            std::fs::create_dir_all(&folder).expect("a folder");
+            let path = folder.join("ticket.db");
+            let database = Database::open(&sqlite_url(&path), "test").expect("a URL");
+            let prepared = database.prepare("test", &[], &Tasks::new()).await;
+            prepared.expect("a database");
+            assert!(path.exists(), "{name}");
+            database.close().await;
+        }
     }
 }

@@ -2,18 +2,21 @@
 //! RabbitMQ and PostgreSQL. `cargo run` starts it.
 
 mod infrastructure;
+mod workers;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use api_gateway::{GatewayConfig, Http, HttpFlags};
 use clap::{Args, Command};
+use futures_util::future::try_join_all;
 use saga::Tasks;
 use saga::config::Settings;
 use saga::process::{Running, RuntimeConfig, RuntimeFlags, StartError};
 use saga::telemetry::init_metrics;
 
-use crate::infrastructure::{Infrastructure, InfrastructureConfig, InfrastructureFlags};
+use crate::infrastructure::{Infrastructure, InfrastructureFlags};
+use crate::workers::WORKERS;
 
 const NAME: &str = "ticket-saga";
 
@@ -30,44 +33,33 @@ struct Flags {
 fn main() -> ExitCode {
     let about =
         "Buys a ticket and registers with it, both or neither: the whole system in one process";
-    let command = Command::new(NAME)
-        .about(about)
-        .version(env!("CARGO_PKG_VERSION"));
-    saga::process::run(NAME, Flags::augment_args(command), start)
+    let command = Command::new(NAME).version(env!("CARGO_PKG_VERSION"));
+    let command = workers::with_database_flags(Flags::augment_args(command)).about(about);
+    saga::process::run(NAME, command, start)
 }
 
 async fn start(settings: Settings, tasks: Tasks) -> Result<Running, StartError> {
     let runtime: RuntimeConfig = settings.get()?;
-    let infrastructure: InfrastructureConfig = settings.get()?;
     let http = Http::bind(&settings.get()?, init_metrics()?).await?;
     let Infrastructure {
         bus,
-        ticket,
-        regist,
+        workers,
         gateway,
         place,
-    } = infrastructure.open(&runtime, &tasks).await?;
-    let options = runtime.loop_options();
+    } = Infrastructure::open(&settings, &runtime, &tasks).await?;
     println!("{}", welcome(http.address(), &place));
-    // The services, a line each.
-    let (front, tickets, registrations) = tokio::try_join!(
+    let (options, stopping_last) = (runtime.loop_options(), tasks.stopping_after(http.drained()));
+    let workers = (WORKERS.iter().zip(&workers))
+        .map(|(worker, database)| (worker.start)(&bus, database, &options, &stopping_last));
+    let (front, loops) = tokio::try_join!(
         api_gateway::start(GatewayConfig::of(&http), http, &bus, &gateway, &tasks),
-        ticket_worker::start(&bus, &ticket, &options, &tasks),
-        regist_worker::start(&bus, &regist, &options, &tasks),
+        try_join_all(workers),
     )?;
-    let dependencies = vec![
-        ticket.health("ticket-worker", &tasks),
-        regist.health("regist-worker", &tasks),
-    ];
-    let loops = [front, tickets, registrations]
-        .into_iter()
-        .flatten()
-        .collect();
     Ok(Running {
         bus,
-        loops,
+        loops: loops.into_iter().flatten().chain(front.loops).collect(),
         ready_file: None,
-        dependencies,
+        dependencies: Vec::new(),
     })
 }
 

@@ -7,7 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use events::choreography::{Outcome, Saga};
+use events::progress::Progress;
 use events::{Event, Reason, RegistId, SagaId, TicketId, Timestamp, UserId, UserTicketId};
+
+use crate::ledger::Row;
 
 /// Three seconds at twenty thousand sagas a second, some ten megabytes.
 const MAX_REMEMBERED: usize = 65_536;
@@ -77,13 +80,7 @@ impl AcceptedSagas {
         let Some(outcome) = accepted.saga.outcome_of(event.message_type()) else {
             return;
         };
-        let seen = event.message.particulars();
-        accepted.end = Some(End {
-            outcome,
-            at: event.time,
-            regist_id: seen.regist_id,
-            reason: seen.reason.cloned(),
-        });
+        accepted.end = Some(End::told_by(event, outcome));
     }
 
     pub(crate) fn get(&self, saga_id: SagaId) -> Option<Accepted> {
@@ -95,6 +92,32 @@ impl AcceptedSagas {
         self.remembered
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl End {
+    /// As the event that ended the saga tells.
+    pub(crate) fn told_by(event: &Event, outcome: Outcome) -> Self {
+        let seen = event.message.particulars();
+        Self {
+            outcome,
+            at: event.time,
+            regist_id: seen.regist_id,
+            reason: seen.reason.cloned(),
+        }
+    }
+
+    /// As the ledger has it, if the saga has ended there.
+    pub(crate) fn of_row(row: &Row) -> Option<Self> {
+        let Progress::Ended { outcome, at } = row.progress() else {
+            return None;
+        };
+        Some(Self {
+            outcome,
+            at,
+            regist_id: row.regist_id,
+            reason: row.reason.clone(),
+        })
     }
 }
 

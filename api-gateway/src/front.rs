@@ -37,16 +37,19 @@ pub struct Front {
     waiters: Waiters,
     accepted: Arc<AcceptedSagas>,
     listens: watch::Sender<bool>,
+    projection: watch::Sender<Health>,
     running: Vec<JoinHandle<()>>,
     /// Cancelled when the last request is answered.
     drained: CancellationToken,
 }
 
 impl Front {
-    /// Serves HTTP on the listener until the tasks are stopped.
+    /// Serves HTTP on the listener until the tasks are stopped. `drained` is cancelled when the last
+    /// request is answered.
     pub fn open(
         config: GatewayConfig,
         listener: TcpListener,
+        drained: CancellationToken,
         surroundings: Surroundings,
         tasks: &Tasks,
     ) -> Self {
@@ -54,8 +57,12 @@ impl Front {
         let waiters = Waiters::new(metrics.waiting.clone());
         let accepted = Arc::new(AcceptedSagas::default());
         let listens = watch::Sender::new(false);
+        let projection = watch::Sender::new(Health::Down {
+            waiting_for: "the journal; it is not read yet".to_owned(),
+        });
         let starter = Starter {
             bus: Arc::clone(&surroundings.bus),
+            ledger: Arc::clone(&surroundings.ledger),
             instance: config.instance.clone(),
             wait_limit: config.wait_limit,
             waiters: waiters.clone(),
@@ -64,9 +71,8 @@ impl Front {
             listens: listens.subscribe(),
             stop: tasks.stop_token(),
         };
-        let router = http::router(Gateway::new(starter, &surroundings));
+        let router = http::router(Gateway::new(starter, &surroundings, projection.subscribe()));
         let served = http::serve(listener, router, tasks.stop_token());
-        let drained = CancellationToken::new();
         let guard = drained.clone().drop_guard();
         let server = tasks.spawn("http server", async move {
             let _drained = guard;
@@ -79,6 +85,7 @@ impl Front {
             waiters,
             accepted,
             listens,
+            projection,
             running: vec![server],
             drained,
         }
@@ -110,6 +117,7 @@ impl Front {
             ledger: self.surroundings.ledger,
             owner: self.instance,
             metrics: self.metrics.ledger,
+            health: self.projection,
         };
         let projected = projector.run(tasks.stop_token());
         self.running

@@ -47,6 +47,14 @@ pub fn ledger(database: &Database) -> Arc<dyn Ledger> {
     }
 }
 
+/// A gateway that runs.
+pub struct Started {
+    /// What has to end before the bus may be closed.
+    pub loops: Vec<JoinHandle<()>>,
+    /// Whether its database can be used.
+    pub store: watch::Receiver<Health>,
+}
+
 /// Serves HTTP at once, so that `/livez` and `/readyz` answer while the rest is still waited for.
 /// Needs the bus to answer callers, and the database only for the ledger; brings its schema up to
 /// date. Returns when all of it runs.
@@ -56,18 +64,18 @@ pub async fn start(
     bus: &Arc<dyn Bus>,
     database: &Database,
     tasks: &Tasks,
-) -> Result<Vec<JoinHandle<()>>, StartError> {
-    let store = watch::Sender::new(Health::Down {
+) -> Result<Started, StartError> {
+    let (shown, store) = watch::channel(Health::Down {
         waiting_for: format!("database {NAME} and its schema"),
     });
     let surroundings = Surroundings {
         bus: Arc::clone(bus),
         ledger: ledger(database),
-        store: store.subscribe(),
+        store: store.clone(),
         render_metrics: http.render_metrics(),
     };
     http.keep_metrics_small(tasks);
-    let mut front = Front::open(config, http.listener, surroundings, tasks);
+    let mut front = Front::open(config, http.listener, http.drained, surroundings, tasks);
     // At the same time, so that it says of both that it waits for them, and callers are answered
     // without the database.
     tokio::try_join!(
@@ -79,8 +87,9 @@ pub async fn start(
                 .map_err(StartError::from)
         },
     )?;
-    follow(database.health(NAME, tasks), store, tasks);
-    Ok(front.project(tasks))
+    follow(database.health(NAME, tasks), shown, tasks);
+    let loops = front.project(tasks);
+    Ok(Started { loops, store })
 }
 
 /// Shows the database's health from now on.

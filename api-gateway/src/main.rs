@@ -28,25 +28,25 @@ struct Flags {
 
 fn main() -> ExitCode {
     let about = "HTTP in, commands out; answers with the end of the saga";
-    let command = Command::new(API_GATEWAY.0)
-        .about(about)
-        .version(env!("CARGO_PKG_VERSION"));
-    saga::process::run(API_GATEWAY.0, Flags::augment_args(command), start)
+    let command = Command::new(API_GATEWAY.0).version(env!("CARGO_PKG_VERSION"));
+    let command = Flags::augment_args(command).about(about);
+    saga::process::run(API_GATEWAY.0, command, start)
 }
 
 async fn start(settings: Settings, tasks: Tasks) -> Result<Running, StartError> {
     let (backend, runtime): (BackendConfig, RuntimeConfig) = (settings.get()?, settings.get()?);
+    backend.remove_old_ready_file()?;
     let http = Http::bind(&settings.get()?, init_metrics()?).await?;
     let rabbitmq = runtime.rabbitmq(backend.amqp_url, API_GATEWAY.0);
     let bus: Arc<dyn Bus> = RabbitMqBus::start(rabbitmq, &tasks)?;
     let database = Database::open(&backend.database_url, API_GATEWAY.0)?;
     println!("{} listens on http://{}", API_GATEWAY.0, http.address());
-    let loops = api_gateway::start(GatewayConfig::of(&http), http, &bus, &database, &tasks).await?;
-    let dependencies = vec![database.health(API_GATEWAY.0, &tasks)];
+    let config = GatewayConfig::of(&http);
+    let gateway = api_gateway::start(config, http, &bus, &database, &tasks).await?;
     Ok(Running {
         bus,
-        loops,
+        loops: gateway.loops,
         ready_file: backend.ready_file,
-        dependencies,
+        dependencies: vec![gateway.store],
     })
 }

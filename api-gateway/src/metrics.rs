@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use axum::http::Method;
 use events::choreography::Outcome;
 use events::progress::Status;
 use metrics::{
@@ -24,6 +25,7 @@ pub struct LedgerMetrics {
     pub(crate) leads: Gauge,
     pub(crate) events: Counter,
     pub(crate) undecodable: Counter,
+    pub(crate) unsupported: Counter,
     completed: Counter,
     rejected: Counter,
     compensated: Counter,
@@ -40,13 +42,27 @@ impl Metrics {
     }
 
     /// Counts one answered request. `route` is the pattern, not the path.
-    pub(crate) fn request(method: &str, route: &str, status: u16, took: Duration) {
+    pub(crate) fn request(method: &Method, route: &str, status: u16, took: Duration) {
         let labels = [
-            ("method", method.to_owned()),
+            ("method", method_label(method).to_owned()),
             ("route", route.to_owned()),
             ("status", status.to_string()),
         ];
         histogram!("gateway_request_duration_seconds", &labels).record(took.as_secs_f64());
+    }
+}
+
+/// A method may be any word that a caller makes up, and each value of a label is a series for ever.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
     }
 }
 
@@ -58,6 +74,7 @@ impl LedgerMetrics {
             leads: gauge!("ledger_projecting"),
             events: counter!("ledger_projected_events_total"),
             undecodable: counter!("ledger_undecodable_events_total"),
+            unsupported: counter!("ledger_unsupported_events_total"),
             completed: ended(Outcome::Completed),
             rejected: ended(Outcome::Rejected),
             compensated: ended(Outcome::Compensated),
@@ -111,5 +128,9 @@ fn describe() {
     describe_counter!(
         "ledger_undecodable_events_total",
         "entries of the journal that are no event of ours"
+    );
+    describe_counter!(
+        "ledger_unsupported_events_total",
+        "events that the ledger lost: of a type or version that this build does not read"
     );
 }

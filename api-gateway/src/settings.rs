@@ -8,12 +8,10 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use saga::Tasks;
 use serde::{Deserialize, Deserializer, de};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 /// Callers give up after some ten seconds; they get the saga's address before that.
 const WAIT_LIMIT: Duration = Duration::from_secs(10);
-/// Between two readings of the metrics, each measured duration is kept; if nobody reads them, they
-/// must be summed up before they are many.
-const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// The gateway's own settings, as flags.
 #[derive(Debug, clap::Args)]
@@ -88,6 +86,7 @@ pub struct Http {
     address: SocketAddr,
     wait_limit: Duration,
     metrics: PrometheusHandle,
+    pub(crate) drained: CancellationToken,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +108,7 @@ impl Http {
             listener,
             wait_limit: config.wait_limit,
             metrics,
+            drained: CancellationToken::new(),
         })
     }
 
@@ -117,21 +117,18 @@ impl Http {
         self.address
     }
 
+    /// Over when a stop was asked for and the last request is answered: until then, someone has to
+    /// bring the sagas to their end for which callers wait.
+    pub fn drained(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.drained.clone().cancelled_owned()
+    }
+
     pub(crate) fn render_metrics(&self) -> Arc<dyn Fn() -> String + Send + Sync> {
         let metrics = self.metrics.clone();
         Arc::new(move || metrics.render())
     }
 
     pub(crate) fn keep_metrics_small(&self, tasks: &Tasks) {
-        let (metrics, stop) = (self.metrics.clone(), tasks.stop_token());
-        tasks.spawn("metrics upkeep", async move {
-            while stop
-                .run_until_cancelled(tokio::time::sleep(METRICS_UPKEEP))
-                .await
-                .is_some()
-            {
-                metrics.run_upkeep();
-            }
-        });
+        saga::telemetry::keep_metrics_small(self.metrics.clone(), tasks);
     }
 }

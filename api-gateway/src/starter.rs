@@ -5,23 +5,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::metrics::Counter;
-use events::choreography::{API_GATEWAY, Outcome, Saga};
+use events::choreography::{API_GATEWAY, Saga};
 use events::{Event, Message, SagaId, Timestamp};
 use saga::bus::{Bus, PublishError};
+use saga::failure::chain;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::accepted::AcceptedSagas;
+use crate::accepted::{AcceptedSagas, End};
+use crate::ledger::Ledger;
 use crate::waiters::{Waiter, Waiters};
 
 /// How long waiting callers may hold up a stop before they get the saga's address instead. Most
 /// sagas end in a fraction of this.
 const LINGER: Duration = Duration::from_secs(3);
+/// How long the broker may take to confirm a command, whatever the caller's patience: long enough
+/// for a quorum queue to elect a leader, shorter than the drain of a stop, so that the caller still
+/// hears that nothing is known.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(4);
+/// How long a caller whose patience is over may be kept for a look into the ledger: an index
+/// lookup, unless its database is away.
+const LOOK_UP_LIMIT: Duration = Duration::from_millis(500);
 
 pub(crate) struct Starter {
     pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) instance: String,
     pub(crate) wait_limit: Duration,
     pub(crate) waiters: Waiters,
@@ -34,7 +44,7 @@ pub(crate) struct Starter {
 
 /// What became of a saga while its caller waited.
 pub(crate) enum Waited {
-    Ended { outcome: Outcome, end: Box<Event> },
+    Ended(End),
     StillRunning,
 }
 
@@ -64,20 +74,23 @@ impl Starter {
         if !*self.listens.borrow() {
             return Err(NotStarted::NotListening);
         }
-        let patience = Instant::now() + self.wait_limit;
         let command = self.command(saga, saga_id, message, traceparent);
         let waiter = self
             .waiters
             .register(saga, saga_id)
             .map_err(|_full| NotStarted::TooManyWaiting)?;
         self.accepted.started(saga, &command);
-        if let Err(problem) = self.publish(command, patience).await {
+        if let Err(problem) = self.publish(command).await {
             self.accepted.not_started(saga_id);
-            warn!(%saga_id, error = saga::failure::chain(&problem), "a command was not confirmed");
+            warn!(%saga_id, error = chain(&problem), "a command was not confirmed");
             return Err(problem);
         }
         self.started.increment(1);
-        Ok(self.wait(waiter, patience).await)
+        let ended = match self.wait(waiter).await {
+            Some(end) => Some(end),
+            None => self.look_up(saga_id).await,
+        };
+        Ok(ended.map_or(Waited::StillRunning, Waited::Ended))
     }
 
     fn command(
@@ -101,29 +114,42 @@ impl Starter {
         }
     }
 
-    async fn publish(&self, command: Event, patience: Instant) -> Result<(), NotStarted> {
+    async fn publish(&self, command: Event) -> Result<(), NotStarted> {
         debug!(
             saga_id = %command.saga_id,
             message_id = %command.id,
             message_type = %command.message_type(),
             "publishing"
         );
-        match timeout_at(patience, self.bus.publish(&[command])).await {
+        match timeout(CONFIRM_LIMIT, self.bus.publish(&[command])).await {
             Ok(published) => Ok(published?),
             Err(_) => Err(NotStarted::NotInTime),
         }
     }
 
-    async fn wait(&self, mut waiter: Waiter, patience: Instant) -> Waited {
+    async fn wait(&self, mut waiter: Waiter) -> Option<End> {
         let stopping = async {
             self.stop.cancelled().await;
             sleep(LINGER).await;
         };
         tokio::select! {
             biased;
-            (outcome, end) = waiter.end() => Waited::Ended { outcome, end: Box::new(end) },
-            () = tokio::time::sleep_until(patience) => Waited::StillRunning,
-            () = stopping => Waited::StillRunning,
+            (outcome, event) = waiter.end() => Some(End::told_by(&event, outcome)),
+            () = sleep(self.wait_limit) => None,
+            () = stopping => None,
+        }
+    }
+
+    /// The end of a saga that nobody told this instance of: what was sent while its queue of
+    /// replies was away is lost, and the ledger has it.
+    async fn look_up(&self, saga_id: SagaId) -> Option<End> {
+        match timeout(LOOK_UP_LIMIT, self.ledger.find(saga_id)).await {
+            Ok(Ok(row)) => End::of_row(&row?),
+            Ok(Err(problem)) => {
+                warn!(%saga_id, error = chain(&problem), "a saga cannot be looked up");
+                None
+            }
+            Err(_) => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use events::SagaId;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+use sqlx::{ConnectOptions, Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::failure::BenchError;
@@ -52,8 +52,8 @@ fn names(prefix: &str) -> [String; 3] {
 pub(crate) async fn create(server: &str, name: &str) -> Result<String, BenchError> {
     let options = PgConnectOptions::from_str(server)?;
     let mut connection = options.connect().await?;
-    let create = AssertSqlSafe(format!("CREATE DATABASE \"{name}\""));
-    sqlx::query(create).execute(&mut connection).await?;
+    let create = format!("CREATE DATABASE \"{name}\"");
+    sqlx::query(&create).execute(&mut connection).await?;
     connection.close().await?;
     Ok(options.database(name).to_url_lossy().to_string())
 }
@@ -61,8 +61,8 @@ pub(crate) async fn create(server: &str, name: &str) -> Result<String, BenchErro
 /// Drops a database, whoever is still connected; one that is not there is no error.
 pub(crate) async fn drop(server: &str, name: &str) -> Result<(), BenchError> {
     let mut connection = PgConnection::connect(server).await?;
-    let drop = AssertSqlSafe(format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)"));
-    sqlx::query(drop).execute(&mut connection).await?;
+    let drop = format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)");
+    sqlx::query(&drop).execute(&mut connection).await?;
     Ok(connection.close().await?)
 }
 

@@ -43,6 +43,8 @@ pub(crate) enum BenchError {
     Remove(#[from] DeleteError),
     #[error("{count} invariants are violated")]
     Violated { count: usize },
+    #[error("the clean-up was interrupted: what has {run} in its name stays")]
+    LeftBehind { run: String },
     #[error("interrupted")]
     Interrupted,
 }

@@ -56,7 +56,11 @@ async fn measure(arguments: &Arguments) -> Result<(), BenchError> {
         () = asked_to_stop() => Err(BenchError::Interrupted),
     };
     // Dropping the run has killed its processes, so nobody declares anything again.
-    let cleaned = clean_up(arguments, &names).await;
+    eprintln!("bench: removing the queues and databases of this run (Ctrl-C leaves them)");
+    let cleaned = tokio::select! {
+        cleaned = clean_up(arguments, &names) => cleaned,
+        () = asked_to_stop() => Err(BenchError::LeftBehind { run: names.run().to_owned() }),
+    };
     let done = found.and_then(|found| print(&found, arguments));
     let logs = names.logs();
     if matches!(&done, Ok(()) | Err(BenchError::Interrupted)) {
@@ -65,7 +69,11 @@ async fn measure(arguments: &Arguments) -> Result<(), BenchError> {
     } else if logs.exists() {
         eprintln!("bench: what the services said is in {}", logs.display());
     }
-    done.and(cleaned)
+    match (done, cleaned) {
+        // Of two interruptions the second one left something behind.
+        (Err(BenchError::Interrupted), Err(left)) => Err(left),
+        (done, cleaned) => done.and(cleaned),
+    }
 }
 
 fn print(findings: &Findings, arguments: &Arguments) -> Result<(), BenchError> {

@@ -73,10 +73,9 @@ impl Home {
         more: &[&str],
     ) -> Result<Process, BenchError> {
         let mut command = Command::new(program(binary)?);
-        // Settings of the caller's own environment must not tell the variants apart.
-        command
-            .env_remove("MAX_EVENTS_PER_MESSAGE")
-            .env_remove("BATCH_LIMIT");
+        // Only the flags count: a setting or a settings file of the caller's own environment must not
+        // change what is measured.
+        command.env_clear();
         command.args(["--amqp-url", &self.amqp_url, "--database-url", database_url]);
         command.args(["--namespace", &self.namespace]).args(more);
         command.args(self.variant.flags());
@@ -98,6 +97,11 @@ impl Names {
         Self {
             run: id[24..].to_owned(),
         }
+    }
+
+    /// What the names of all queues and databases of this run contain.
+    pub(crate) fn run(&self) -> &str {
+        &self.run
     }
 
     pub(crate) fn namespace(&self, variant: Variant) -> String {

@@ -25,7 +25,8 @@ pub struct Saga {
     /// A start step that is seen later than this after the command was minted is refused.
     pub deadline: Duration,
     pub steps: &'static [Step],
-    /// Exactly one of these ends every saga.
+    /// Exactly one of these ends every saga. The end of a completed one must carry the ids that
+    /// its caller is told.
     pub ends: &'static [End],
 }
 
@@ -44,9 +45,11 @@ pub struct Step {
 /// What a step is to its saga.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Goes forward, or refuses with `refusal`. Subject to the deadline.
+    /// Goes forward, or refuses with `refusal`; its rules refuse what is past the deadline.
     Do { refusal: MessageType },
     /// Takes back what the same service did on the message `of`. Has no refusal and no deadline.
+    /// Several undos form a chain, each reacting to the reply of the one before, because one
+    /// message ends the saga.
     Undo { of: MessageType },
 }
 
@@ -218,20 +221,58 @@ mod tests {
         assert!(queues.contains(&"ticket-worker.PurchaseAndRegister".to_owned()));
     }
 
+    /// Every way through a saga, as the messages from its start to one of its ends.
+    fn paths(saga: &Saga) -> Vec<Vec<MessageType>> {
+        let (mut open, mut ended) = (vec![vec![saga.start]], Vec::new());
+        while let Some(path) = open.pop() {
+            let last = path[path.len() - 1];
+            if saga.outcome_of(last).is_some() {
+                ended.push(path);
+                continue;
+            }
+            let next: Vec<_> = saga.steps.iter().filter(|step| step.on == last).collect();
+            assert_eq!(next.len(), 1, "{path:?} leads nowhere, or forks");
+            for output in next[0].outputs() {
+                assert!(!path.contains(&output), "{path:?} runs in a circle");
+                open.push([path.clone(), vec![output]].concat());
+            }
+        }
+        ended
+    }
+
+    /// The steps that were done on a path: forward ones, and those that took one back.
+    fn done_and_undone(saga: &Saga, path: &[MessageType]) -> (Vec<MessageType>, Vec<MessageType>) {
+        let (mut done, mut undone) = (Vec::new(), Vec::new());
+        for (on, output) in path.iter().zip(&path[1..]) {
+            let step = saga.steps.iter().find(|step| step.on == *on).unwrap();
+            match step.role {
+                Role::Do { refusal } if refusal == *output => {}
+                Role::Do { .. } => done.push(*on),
+                Role::Undo { of } => undone.push(of),
+            }
+        }
+        (done, undone)
+    }
+
     #[test]
-    fn following_any_path_of_outputs_reaches_an_end() {
+    fn every_path_ends_with_everything_done_or_everything_that_was_done_undone() {
         for saga in SAGAS {
-            let mut paths = vec![vec![saga.start]];
-            while let Some(path) = paths.pop() {
-                let last = *path.last().unwrap();
-                if saga.outcome_of(last).is_some() {
-                    continue;
-                }
-                let next: Vec<_> = saga.steps.iter().filter(|step| step.on == last).collect();
-                assert!(!next.is_empty(), "{path:?} leads nowhere");
-                for output in next.iter().flat_map(|step| step.outputs()) {
-                    assert!(!path.contains(&output), "{path:?} runs in a circle");
-                    paths.push([path.clone(), vec![output]].concat());
+            let forward = |step: &&Step| matches!(step.role, Role::Do { .. });
+            let steps = saga.steps.iter().filter(forward).count();
+            for path in paths(saga) {
+                let (mut done, mut undone) = done_and_undone(saga, &path);
+                done.sort_by_key(|message| message.wire_type());
+                undone.sort_by_key(|message| message.wire_type());
+                let end = path[path.len() - 1];
+                match saga.outcome_of(end).unwrap() {
+                    Outcome::Completed => {
+                        assert_eq!((done.len(), undone.len()), (steps, 0), "{path:?}");
+                    }
+                    Outcome::Rejected => assert_eq!(done, [], "{path:?}"),
+                    Outcome::Compensated => {
+                        assert!(!done.is_empty(), "{path:?} has nothing to undo");
+                        assert_eq!(done, undone, "{path:?} leaves something behind");
+                    }
                 }
             }
         }

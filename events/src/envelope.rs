@@ -65,6 +65,18 @@ pub enum DecodeError {
     },
 }
 
+impl DecodeError {
+    /// Whether it may be a message of ours, of a type or version that this build does not read.
+    pub fn is_of_another_build(&self) -> bool {
+        match self {
+            Self::SpecVersion { .. }
+            | Self::UnknownType { .. }
+            | Self::UnsupportedVersion { .. } => true,
+            Self::Envelope(_) | Self::Data { .. } => false,
+        }
+    }
+}
+
 /// What a reply takes over from the message that caused it.
 #[derive(Clone, Debug)]
 pub struct Cause<'a> {

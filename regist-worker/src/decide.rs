@@ -44,17 +44,6 @@ impl Decider for RegistDecider {
             other => Err(Unexpected::of::<Self>(other)),
         }
     }
-
-    /// The table has no step that undoes a registration.
-    fn undo(
-        &self,
-        event: &Event,
-        _done: Option<&Message>,
-        _registered: &mut Registered,
-        _moment: Moment,
-    ) -> Result<Verdict<Regist>, Unexpected> {
-        Err(Unexpected::of::<Self>(&event.message))
-    }
 }
 
 fn register(

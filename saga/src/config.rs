@@ -15,6 +15,8 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use serde::de::DeserializeOwned;
 
+use crate::failure::chain;
+
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("the configuration file {path:?} cannot be read")]
@@ -43,7 +45,7 @@ impl Settings {
         Self::read_from(command, std::env::args_os().collect())
     }
 
-    fn read_from(command: Command, args: Vec<OsString>) -> Result<Self, ConfigError> {
+    pub(crate) fn read_from(command: Command, args: Vec<OsString>) -> Result<Self, ConfigError> {
         let keys: Vec<String> = command
             .get_arguments()
             .map(|arg| arg.get_id().to_string())
@@ -94,8 +96,23 @@ impl Settings {
     /// The settings of one kind; several kinds may be taken from the same settings.
     pub fn get<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         self.0
-            .extract()
+            // Flags and variables are text; whoever asks for a number gets what it says.
+            .extract_lossy()
             .map_err(|error| ConfigError::Value(Box::new(error)))
+    }
+
+    /// One setting by its name, for a binary that has a setting for each thing of a list.
+    pub fn find<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ConfigError> {
+        if !self.0.contains(key) {
+            return Ok(None);
+        }
+        let found = self.0.extract_inner_lossy(key);
+        found.map(Some).map_err(|mut error: figment::Error| {
+            // Unlike the error of a whole extraction, this one does not know where it comes from.
+            error.metadata = self.0.find_metadata(key).cloned();
+            error.profile = Some(Profile::Default);
+            ConfigError::Value(Box::new(error))
+        })
     }
 }
 
@@ -151,16 +168,14 @@ impl Provider for Layer {
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        let typed = |text: &str| text.parse::<Value>().unwrap_or_else(|never| match never {});
-        let values = self
-            .values
-            .iter()
-            .map(|(key, text)| (key.clone(), typed(text)));
+        // As it was written: 1.10 is no fraction to who calls a namespace so.
+        let values = self.values.iter();
+        let values = values.map(|(key, text)| (key.clone(), Value::from(text.as_str())));
         Ok(Profile::Default.collect(values.collect()))
     }
 }
 
-/// For a setting that is text even where it looks like a number.
+/// For a setting that is text even where it looks like a number in the file.
 pub fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     #[derive(serde::Deserialize)]
     #[serde(untagged)]
@@ -178,6 +193,18 @@ pub fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String,
     })
 }
 
+/// For a text that not every text will do for: the error names the setting and its source.
+pub fn checked<'de, D: serde::Deserializer<'de>, E: std::error::Error + 'static>(
+    deserializer: D,
+    check: impl FnOnce(&str) -> Result<(), E>,
+) -> Result<String, D::Error> {
+    let text = text(deserializer)?;
+    match check(&text) {
+        Ok(()) => Ok(text),
+        Err(error) => Err(serde::de::Error::custom(chain(&error))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{Args, Command};
@@ -192,6 +219,8 @@ mod tests {
         #[arg(long, env = "CONFIG_TEST_NAME")]
         name: Option<String>,
         #[arg(long)]
+        folder: Option<String>,
+        #[arg(long)]
         config: Option<String>,
     }
 
@@ -200,6 +229,7 @@ mod tests {
         limit: u16,
         #[serde(deserialize_with = "text")]
         name: String,
+        folder: Option<PathBuf>,
     }
 
     fn read(args: &[&str]) -> Result<Config, ConfigError> {
@@ -256,9 +286,15 @@ mod tests {
 
     #[test]
     fn a_text_may_look_like_a_number() {
-        assert_eq!(
-            read(&["--limit", "1", "--name", "2026"]).unwrap().name,
-            "2026"
-        );
+        for name in ["2026", "2026.10", "1.10", "007", "true", "[a]", "1e3", ""] {
+            let config = read(&["--limit", "1", "--name", name]).unwrap();
+            assert_eq!((config.limit, config.name.as_str()), (1, name));
+        }
+        let file = file("limit = 1\nname = 2026\nfolder = \"8\"");
+        let path = file.path().display().to_string();
+        let config = read(&["--config", &path]).unwrap();
+        assert_eq!(config.name, "2026");
+        let config = read(&["--config", &path, "--folder", "7"]).unwrap();
+        assert_eq!(config.folder, Some("7".into()));
     }
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, SqlSafeStr, SqlitePool};
+use sqlx::{PgPool, SqlitePool};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::bus::Health;
-use crate::failure::{Failure, chain};
+use crate::failure::{chain, passes};
 use crate::retry::Backoff;
 use crate::tasks::Tasks;
 
@@ -67,6 +67,20 @@ const INDEX_LOOKUPS_ONLY: [(&str, &str); 4] = [
 ];
 
 impl Database {
+    /// Whether a database may be there, so that a setting can be refused by its name.
+    pub fn check_url(url: &str) -> Result<(), DatabaseError> {
+        match url.split_once(':').map_or("", |(scheme, _)| scheme) {
+            "postgres" | "postgresql" => PgConnectOptions::from_str(url).map(drop),
+            "sqlite" => SqliteConnectOptions::from_str(url).map(drop),
+            scheme => {
+                return Err(DatabaseError::UnknownScheme {
+                    scheme: scheme.to_owned(),
+                });
+            }
+        }
+        .map_err(DatabaseError::Url)
+    }
+
     /// Prepares the pool; connects when first used. `application` shows in `pg_stat_activity`.
     pub fn open(url: &str, application: &str) -> Result<Self, DatabaseError> {
         match url.split_once(':').map_or("", |(scheme, _)| scheme) {
@@ -87,12 +101,13 @@ impl Database {
     ) -> Result<(), DatabaseError> {
         let (stop, mut backoff, mut told) = (tasks.stop_token(), Backoff::new(), false);
         loop {
-            let reason = match self.migrate(changes).await {
-                Ok(()) => {
+            let reason = match stop.run_until_cancelled(self.migrate(changes)).await {
+                None => return Err(DatabaseError::Stopped),
+                Some(Ok(())) => {
                     info!(database = name, "the database is ready");
                     return Ok(());
                 }
-                Err(error) => waits_for(error)?,
+                Some(Err(error)) => waits_for(error)?,
             };
             if !told {
                 warn!(database = name, reason, "waiting for the database");
@@ -112,15 +127,10 @@ impl Database {
                 Self::Sqlite(_) => change.sqlite,
             };
             let kind = MigrationType::Simple;
-            Migration::new(
-                change.version,
-                change.description.into(),
-                kind,
-                sql.into_sql_str(),
-                false,
-            )
+            let description = change.description.into();
+            Migration::new(change.version, description, kind, sql.into(), false)
         };
-        let migrator = Migrator::with_migrations(changes.iter().map(migration).collect());
+        let migrator = migrator(changes.iter().map(migration).collect());
         match self {
             Self::Postgres(pool) => migrator.run(pool).await,
             Self::Sqlite(pool) => migrator.run(pool).await,
@@ -151,15 +161,20 @@ impl Database {
     }
 
     async fn ping(&self, name: &str) -> Health {
-        let answer = match self {
-            Self::Postgres(pool) => sqlx::query("SELECT 1").execute(pool).await.map(drop),
-            Self::Sqlite(pool) => sqlx::query("SELECT 1").execute(pool).await.map(drop),
+        let asking = async {
+            match self {
+                Self::Postgres(pool) => sqlx::query("SELECT 1").execute(pool).await.map(drop),
+                Self::Sqlite(pool) => sqlx::query("SELECT 1").execute(pool).await.map(drop),
+            }
         };
-        match answer {
-            Ok(()) => Health::Up,
-            Err(error) => Health::Down {
-                waiting_for: format!("database {name}: {}", chain(&error)),
-            },
+        // A connection to a server that vanished without a word never says so.
+        let reason = match tokio::time::timeout(CONNECT_LIMIT, asking).await {
+            Ok(Ok(())) => return Health::Up,
+            Ok(Err(error)) => chain(&error),
+            Err(_) => format!("no answer within {CONNECT_LIMIT:?}"),
+        };
+        Health::Down {
+            waiting_for: format!("database {name}: {reason}"),
         }
     }
 
@@ -172,20 +187,20 @@ impl Database {
     }
 }
 
+/// Runs these, with the bookkeeping of sqlx.
+pub(crate) fn migrator(migrations: Vec<Migration>) -> Migrator {
+    Migrator {
+        migrations: migrations.into(),
+        ..Migrator::DEFAULT
+    }
+}
+
 /// Why to wait, or the error if waiting cannot help.
 fn waits_for(error: sqlx::migrate::MigrateError) -> Result<String, DatabaseError> {
-    let sqlx::migrate::MigrateError::Execute(cause) = error else {
-        return Err(DatabaseError::Migrate(error));
-    };
-    let reason = chain(&cause);
-    match Failure::from(cause) {
-        Failure::Unavailable(_) | Failure::Conflict => Ok(reason),
-        Failure::Handling(source) => {
-            let cause = sqlx::Error::Configuration(source);
-            Err(DatabaseError::Migrate(
-                sqlx::migrate::MigrateError::Execute(cause),
-            ))
-        }
+    use sqlx::migrate::MigrateError as E;
+    match &error {
+        E::Execute(cause) | E::ExecuteMigration(cause, _) if passes(cause) => Ok(chain(cause)),
+        _ => Err(DatabaseError::Migrate(error)),
     }
 }
 
@@ -218,4 +233,69 @@ fn open_sqlite(url: &str) -> Result<SqlitePool, DatabaseError> {
         .idle_timeout(None)
         .max_lifetime(None);
     Ok(pool.connect_lazy_with(options))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::io::copy_bidirectional;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// A server that takes connections and never says a word.
+    async fn silent() -> (TcpListener, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (
+            listener,
+            format!("postgres://postgres@127.0.0.1:{port}/postgres"),
+        )
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_the_wait_for_a_server_that_does_not_answer() {
+        let (_listener, url) = silent().await;
+        let (database, tasks) = (Database::open(&url, "test").unwrap(), Tasks::new());
+        tasks.stop();
+        let asked = Instant::now();
+        let prepared = database.prepare("test", &[], &tasks).await;
+        assert!(matches!(prepared, Err(DatabaseError::Stopped)));
+        assert!(asked.elapsed() < CONNECT_LIMIT, "{:?}", asked.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_went_silent_is_down() {
+        let url = std::env::var("TEST_DATABASE_URL").expect("run ./test, or set TEST_DATABASE_URL");
+        let server = PgConnectOptions::from_str(&url).unwrap();
+        let address = (server.get_host().to_owned(), server.get_port());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut line = std::pin::pin!(async {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut server = TcpStream::connect(address).await.unwrap();
+            copy_bidirectional(&mut client, &mut server).await.unwrap()
+        });
+        let pool = PgPoolOptions::new().test_before_acquire(false);
+        let through_the_line = server.host("127.0.0.1").port(port);
+        let database = Database::Postgres(pool.connect_lazy_with(through_the_line));
+        tokio::select! {
+            _ = &mut line => unreachable!("it passes on what is said"),
+            health = database.ping("test") => assert!(health.is_up(), "{health}"),
+        }
+        // Nobody passes anything on any more.
+        let asked = tokio::time::timeout(CONNECT_LIMIT * 2, database.ping("test"));
+        assert!(!asked.await.expect("an answer").is_up());
+    }
+
+    #[test]
+    fn a_connection_lost_during_a_migration_is_waited_for() {
+        let lost = || sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+        use sqlx::migrate::MigrateError as E;
+        assert!(waits_for(E::Execute(lost())).is_ok());
+        assert!(waits_for(E::ExecuteMigration(lost(), 1)).is_ok());
+        assert!(waits_for(E::VersionMismatch(1)).is_err());
+        assert!(waits_for(E::ExecuteMigration(sqlx::Error::RowNotFound, 1)).is_err());
+    }
 }

@@ -31,14 +31,18 @@ pub trait Decider: Send + Sync + 'static {
     ) -> Result<Verdict<Self::Effect>, Unexpected>;
 
     /// Takes back what this saga did: `done` is what the step replied, `None` when the undo
-    /// overtook it. The verdict must touch nothing but what this saga made.
+    /// overtook it. The verdict must touch nothing but what this saga made. Asked only if the table
+    /// has an undo for the participant.
     fn undo(
         &self,
         event: &Event,
         done: Option<&Message>,
         facts: &mut Self::Facts,
         moment: Moment,
-    ) -> Result<Verdict<Self::Effect>, Unexpected>;
+    ) -> Result<Verdict<Self::Effect>, Unexpected> {
+        let _ = (done, facts, moment);
+        Err(Unexpected::of::<Self>(&event.message))
+    }
 }
 
 /// The time and the randomness of one decision, handed in so that rules stay pure.
@@ -74,7 +78,7 @@ pub struct Unexpected {
 }
 
 impl Unexpected {
-    pub fn of<D: Decider>(message: &Message) -> Self {
+    pub fn of<D: Decider + ?Sized>(message: &Message) -> Self {
         Self {
             service: D::SERVICE.0,
             message: message.message_type(),
@@ -99,7 +103,7 @@ pub struct Reply {
     pub at: Timestamp,
 }
 
-/// What one batch changes. Committed whole or not at all.
+/// What one batch changes. Each decision is committed together with its effect.
 #[derive(Debug)]
 pub struct Changes<E> {
     /// Rows to insert. One that is there already is a [`Failure::Conflict`].

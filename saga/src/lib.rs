@@ -7,9 +7,11 @@
 pub mod bus;
 pub mod config;
 pub mod database;
+pub mod dead_letters;
 pub mod decision;
 pub mod embedded;
 pub mod failure;
+pub mod monitoring;
 pub mod participant;
 pub mod process;
 pub mod rabbitmq;

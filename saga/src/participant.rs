@@ -33,16 +33,23 @@ pub trait Participant: Send + Sync + 'static {
 
 /// Rules and storage together.
 #[derive(Debug)]
-pub struct Worker<D, S> {
+pub struct Worker<D, S, C = fn() -> Moment> {
     pub decider: D,
     pub store: S,
+    /// [`Moment::now`], except where a run must be repeatable.
+    pub clock: C,
 }
 
 #[async_trait]
-impl<D: Decider, S: Store<D>> Participant for Worker<D, S> {
+impl<D, S, C> Participant for Worker<D, S, C>
+where
+    D: Decider,
+    S: Store<D>,
+    C: Fn() -> Moment + Send + Sync + 'static,
+{
     async fn react(&self, events: &[Event]) -> Result<Vec<Event>, Failure> {
         let snapshot = self.store.load(events).await?;
-        let (changes, replies) = decide_batch(&self.decider, snapshot, events, Moment::now)?;
+        let (changes, replies) = decide_batch(&self.decider, snapshot, events, &self.clock)?;
         if !changes.is_empty() {
             self.store.commit(&changes).await?;
         }
@@ -53,10 +60,14 @@ impl<D: Decider, S: Store<D>> Participant for Worker<D, S> {
 /// How a participant works its queues off.
 #[derive(Clone, Debug)]
 pub struct LoopOptions {
-    /// At most so many events in one transaction. The default is past the point where larger
+    /// At most so many events in one transaction, and, but for a last message that brings more, in
+    /// hand. The default is past the point where larger
     /// batches are cheaper per event, and keeps a transaction in the tens of milliseconds.
     pub batch_limit: usize,
     pub retry: RetryPolicy,
+    /// Seeds the jitter of waits for a dependency, for a run that must be repeatable; without it,
+    /// replicas wait differently.
+    pub jitter_seed: Option<u64>,
 }
 
 impl Default for LoopOptions {
@@ -64,22 +75,32 @@ impl Default for LoopOptions {
         Self {
             batch_limit: 1024,
             retry: RetryPolicy::default(),
+            jitter_seed: None,
         }
     }
 }
 
 /// Starts one loop for each queue that the choreography table gives the service, so that an undo
 /// never waits behind a backlog of purchases.
-pub async fn start<D: Decider, S: Store<D>>(
-    worker: Worker<D, S>,
+pub async fn start<D, S, C>(
+    worker: Worker<D, S, C>,
     bus: &Arc<dyn Bus>,
     options: &LoopOptions,
     tasks: &Tasks,
-) -> Result<Vec<JoinHandle<()>>, TopologyError> {
+) -> Result<Vec<JoinHandle<()>>, TopologyError>
+where
+    D: Decider,
+    S: Store<D>,
+    C: Fn() -> Moment + Send + Sync + 'static,
+{
     let participant: Arc<dyn Participant> = Arc::new(worker);
     let mut loops = Vec::new();
     for step in choreography::steps().filter(|step| step.service == D::SERVICE) {
-        let consumer = bus.consume(Queue::Work(step)).await?;
+        let consuming = bus.consume(Queue::Work(step));
+        let Some(consumer) = tasks.stop_token().run_until_cancelled(consuming).await else {
+            // Stopped while it waited for the broker; what runs by now ends by the same token.
+            break;
+        };
         let running = ParticipantLoop {
             queue: step.queue(),
             participant: Arc::clone(&participant),
@@ -87,7 +108,7 @@ pub async fn start<D: Decider, S: Store<D>>(
             options: options.clone(),
             stop: tasks.stop_token(),
         };
-        loops.push(tasks.spawn(step.queue(), running.run(consumer)));
+        loops.push(tasks.spawn(step.queue(), running.run(consumer?)));
     }
     Ok(loops)
 }
@@ -101,8 +122,13 @@ struct ParticipantLoop {
     stop: CancellationToken,
 }
 
-/// A batch that takes this long hangs on a database that does not answer.
+/// A batch that takes this long hangs: on a database that does not answer, or on one of its events.
 const HANDLING_LIMIT: Duration = Duration::from_secs(30);
+/// A database that reads nothing in this time does not answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+/// How long a stop lets a settlement wait for the broker's confirm. What is not settled then comes
+/// again.
+const SETTLE_LIMIT: Duration = Duration::from_secs(2);
 /// A replica that lost a race sees the winner's rows at its next try. Losing this often in a row is
 /// no race but a row that clashes without being loaded: the event at fault has to be found.
 const CONFLICT_LIMIT: usize = 10;
@@ -131,9 +157,18 @@ impl ParticipantLoop {
                 break;
             };
             self.count(&settlements);
-            consumer.settle(settlements).await;
+            tokio::select! {
+                biased;
+                () = consumer.settle(settlements) => {}
+                () = self.patience_after_stop() => break,
+            }
         }
         info!(queue = self.queue, "stopped taking events");
+    }
+
+    async fn patience_after_stop(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(SETTLE_LIMIT).await;
     }
 
     /// Commits and publishes; what it returns may be settled.
@@ -173,13 +208,18 @@ impl ParticipantLoop {
         Ok(settlements)
     }
 
-    /// Handles all events in one transaction, or, where that fails, in halves of halves, until an
-    /// event that fails stands alone. Every event's result, in order.
+    /// Handles the events in transactions of at most the batch limit (a consumer may bring more, for
+    /// it takes whole messages), or, where one fails, in halves of halves, until an event that fails
+    /// stands alone. Every event's result, in order.
     async fn handle_events(&self, events: &[Event]) -> Result<Vec<Handled>, Stopped> {
         let mut handled = Vec::with_capacity(events.len());
-        let mut ranges = Vec::new();
-        ranges.push(0..events.len());
-        while let Some(range) = ranges.pop().filter(|range| !range.is_empty()) {
+        let limit = self.options.batch_limit.max(1);
+        let starts = (0..events.len()).step_by(limit);
+        let mut ranges: Vec<_> = starts
+            .map(|start| start..events.len().min(start + limit))
+            .rev()
+            .collect();
+        while let Some(range) = ranges.pop() {
             match self.react_or_wait(&events[range.clone()]).await? {
                 Ok(replies) => {
                     handled.extend(replies.into_iter().map(|r| Handled::Reply(Box::new(r))));
@@ -206,7 +246,7 @@ impl ParticipantLoop {
         &self,
         events: &[Event],
     ) -> Result<Result<Vec<Event>, Failure>, Stopped> {
-        let mut wait = Waiting::new(&self.queue, "the database", events.len());
+        let mut wait = self.waiting("the database", events.len());
         let mut conflicts = 0;
         loop {
             match self.react(events).await {
@@ -222,13 +262,18 @@ impl ParticipantLoop {
         }
     }
 
-    /// A panic is the failure of its event like any other, and a hanging database is one that is
-    /// away.
+    /// A panic is the failure of its event like any other. So is no end, if the database answers all
+    /// the same; one that does not is away.
     async fn react(&self, events: &[Event]) -> Result<Vec<Event>, Failure> {
         let reacting = AssertUnwindSafe(self.participant.react(events)).catch_unwind();
         let replies = match tokio::time::timeout(HANDLING_LIMIT, reacting).await {
             Ok(Ok(replies)) => replies?,
             Ok(Err(panic)) => return Err(Failure::handling(panic_text(panic.as_ref()))),
+            Err(_) if self.database_answers().await => {
+                return Err(Failure::handling(format!(
+                    "no end after {HANDLING_LIMIT:?}"
+                )));
+            }
             Err(elapsed) => return Err(Failure::Unavailable(elapsed.into())),
         };
         if replies.len() == events.len() {
@@ -241,12 +286,19 @@ impl ParticipantLoop {
         )))
     }
 
+    /// A batch of no events only reads, and changes nothing.
+    async fn database_answers(&self) -> bool {
+        let asking = AssertUnwindSafe(self.participant.react(&[])).catch_unwind();
+        let answer = tokio::time::timeout(ANSWER_LIMIT, asking).await;
+        !matches!(answer, Err(_) | Ok(Ok(Err(Failure::Unavailable(_)))))
+    }
+
     /// Publishes until the broker has confirmed all, however long it is away.
     async fn publish(&self, replies: &[Event]) -> Result<(), Stopped> {
         if replies.is_empty() {
             return Ok(());
         }
-        let mut wait = Waiting::new(&self.queue, "the broker", replies.len());
+        let mut wait = self.waiting("the broker", replies.len());
         while let Err(error) = self.bus.publish(replies).await {
             if let PublishError::Unroutable { what } = &error {
                 metrics::counter!("saga_events_unroutable_total", "what" => what.clone())
@@ -256,6 +308,16 @@ impl ParticipantLoop {
         }
         wait.over();
         Ok(())
+    }
+
+    fn waiting(&self, dependency: &'static str, events: usize) -> Waiting<'_> {
+        Waiting {
+            queue: &self.queue,
+            dependency,
+            events,
+            jitter_seed: self.options.jitter_seed,
+            backoff: None,
+        }
     }
 
     fn park(&self, error: &DecodeError) -> Settlement {
@@ -310,24 +372,17 @@ struct Waiting<'a> {
     queue: &'a str,
     dependency: &'static str,
     events: usize,
+    jitter_seed: Option<u64>,
     backoff: Option<Backoff>,
 }
 
-impl<'a> Waiting<'a> {
-    fn new(queue: &'a str, dependency: &'static str, events: usize) -> Self {
-        Self {
-            queue,
-            dependency,
-            events,
-            backoff: None,
-        }
-    }
-
+impl Waiting<'_> {
     async fn once(&mut self, reason: String, stop: &CancellationToken) -> Result<(), Stopped> {
         let Self {
             queue,
             dependency,
             events,
+            jitter_seed,
             ..
         } = *self;
         let backoff = self.backoff.get_or_insert_with(|| {
@@ -335,7 +390,7 @@ impl<'a> Waiting<'a> {
                 queue,
                 events, reason, "waiting for {dependency}; the events are held, not failed"
             );
-            Backoff::new()
+            jitter_seed.map_or_else(Backoff::new, Backoff::seeded)
         });
         tokio::select! {
             biased;

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use rand::RngExt;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 
 use crate::bus::Settlement;
 
@@ -34,12 +35,20 @@ impl RetryPolicy {
             None => Settlement::DeadLetter { failure },
         }
     }
+
+    /// The configured wait that is as long as this or longer, for on RabbitMQ each wait is a queue and
+    /// there are no others; past the longest, the longest. None if nothing is ever tried again.
+    pub(crate) fn tier(&self, after: Duration) -> Option<Duration> {
+        let enough = self.delays.iter().filter(|delay| **delay >= after).min();
+        enough.or(self.delays.iter().max()).copied()
+    }
 }
 
 /// Waits between tries of something that is away: doubling, jittered, bounded.
 #[derive(Debug)]
 pub struct Backoff {
     next: Duration,
+    jitter: SmallRng,
 }
 
 impl Backoff {
@@ -50,12 +59,20 @@ impl Backoff {
     const LONGEST: Duration = Duration::from_secs(2);
 
     pub fn new() -> Self {
-        Self { next: Self::FIRST }
+        Self::seeded(rand::random())
+    }
+
+    /// Waits that are the same for the same seed.
+    pub fn seeded(seed: u64) -> Self {
+        Self {
+            next: Self::FIRST,
+            jitter: SmallRng::seed_from_u64(seed),
+        }
     }
 
     /// The wait before the next try: half to all of the current step, so that replicas spread out.
     pub fn next_delay(&mut self) -> Duration {
-        let delay = self.next.mul_f64(rand::rng().random_range(0.5..=1.0));
+        let delay = self.next.mul_f64(self.jitter.random_range(0.5..=1.0));
         self.next = (self.next * 2).min(Self::LONGEST);
         delay
     }
@@ -85,6 +102,15 @@ mod tests {
             let parked = policy.after_failure(attempts, "x".into());
             assert!(matches!(parked, Settlement::DeadLetter { .. }));
         }
+    }
+
+    #[test]
+    fn a_retry_waits_as_long_as_asked_or_longer_or_longest() {
+        let policy = RetryPolicy::default();
+        let tier = |seconds| policy.tier(Duration::from_secs(seconds));
+        let tiers = [0, 1, 2, 60, 61].map(|asked| tier(asked).unwrap().as_secs());
+        assert_eq!(tiers, [1, 1, 10, 60, 60]);
+        assert_eq!(RetryPolicy { delays: vec![] }.tier(Duration::ZERO), None);
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(8);
 #[derive(Clone, Debug)]
 pub struct Tasks {
     tracker: TaskTracker,
+    /// Cancelled when the process is asked to stop.
+    asked: CancellationToken,
+    /// What these tasks see of it: the same, or a later one.
     stop: CancellationToken,
     crashed: watch::Sender<Option<String>>,
 }
@@ -34,11 +37,29 @@ pub enum TasksError {
 
 impl Tasks {
     pub fn new() -> Self {
+        let asked = CancellationToken::new();
         Self {
             tracker: TaskTracker::new(),
-            stop: CancellationToken::new(),
+            stop: asked.clone(),
+            asked,
             crashed: watch::Sender::new(None),
         }
+    }
+
+    /// The same process, for tasks that others need to finish what they have in hand: a stop reaches
+    /// these when `needed` is over.
+    pub fn stopping_after(&self, needed: impl Future<Output = ()> + Send + 'static) -> Self {
+        let later = Self {
+            stop: CancellationToken::new(),
+            ..self.clone()
+        };
+        let (before, stop) = (self.stop.clone(), later.stop.clone());
+        self.spawn("later stop", async move {
+            before.cancelled().await;
+            needed.await;
+            stop.cancel();
+        });
+        later
     }
 
     /// Cancelled when the process is asked to stop, or when a task crashed.
@@ -48,7 +69,7 @@ impl Tasks {
 
     /// Asks every task to finish what it has in hand and take no more.
     pub fn stop(&self) {
-        self.stop.cancel();
+        self.asked.cancel();
     }
 
     /// Runs the future as a task. If it panics, the whole process is asked to stop and fails.
@@ -57,7 +78,7 @@ impl Tasks {
         name: impl Into<String>,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> JoinHandle<()> {
-        let (name, stop, crashed) = (name.into(), self.stop.clone(), self.crashed.clone());
+        let (name, stop, crashed) = (name.into(), self.asked.clone(), self.crashed.clone());
         self.tracker.spawn(async move {
             // The panic hook has reported it; the state it left behind is not looked at again.
             if std::panic::AssertUnwindSafe(task)
@@ -104,6 +125,28 @@ mod tests {
         let tasks = Tasks::new();
         tasks.spawn("fine", tasks.stop_token().cancelled_owned());
         tasks.spawn("broken", async { panic!("on purpose") });
+        let error = tasks.join(SHUTDOWN_LIMIT).await.unwrap_err();
+        assert!(matches!(error, TasksError::Crashed { name } if name == "broken"));
+    }
+
+    #[tokio::test]
+    async fn a_stop_reaches_those_who_are_needed_when_they_are_no_longer() {
+        let tasks = Tasks::new();
+        let drained = CancellationToken::new();
+        let needed = tasks.stopping_after(drained.clone().cancelled_owned());
+        let working = needed.spawn("working", needed.stop_token().cancelled_owned());
+        tasks.stop();
+        tokio::task::yield_now().await;
+        assert!(!working.is_finished());
+        drained.cancel();
+        tasks.join(SHUTDOWN_LIMIT).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_crash_of_one_who_is_needed_stops_the_process() {
+        let tasks = Tasks::new();
+        let needed = tasks.stopping_after(std::future::ready(()));
+        needed.spawn("broken", async { panic!("on purpose") });
         let error = tasks.join(SHUTDOWN_LIMIT).await.unwrap_err();
         assert!(matches!(error, TasksError::Crashed { name } if name == "broken"));
     }

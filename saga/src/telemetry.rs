@@ -2,12 +2,15 @@
 
 use std::io::IsTerminal;
 use std::str::FromStr;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::tasks::Tasks;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -40,12 +43,13 @@ pub enum TelemetryError {
     Metrics(#[source] BuildError),
 }
 
+/// Each loss of the broker is told by us, once, and by lapin as several errors, and as often as it is
+/// tried again. A filter that names lapin itself has the last word.
+const QUIET: &str = "lapin=off";
+
 /// Sends log lines to standard error.
 pub fn init_logging(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
-    let parsed = EnvFilter::from_str(filter).map_err(|source| TelemetryError::Filter {
-        filter: filter.to_owned(),
-        source,
-    })?;
+    let parsed = parse(filter)?;
     let registry = tracing_subscriber::registry().with(parsed);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let set_up = match format {
@@ -61,6 +65,37 @@ pub fn init_logging(filter: &str, format: LogFormat) -> Result<(), TelemetryErro
     set_up.map_err(TelemetryError::Logging)
 }
 
+/// Of what the handle renders.
+pub const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// Between two readings of the metrics, each measured duration is kept; if nobody reads them, they
+/// must be summed up before they are many.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Bounds the memory of metrics that nobody reads.
+pub fn keep_metrics_small(metrics: PrometheusHandle, tasks: &Tasks) {
+    let stop = tasks.stop_token();
+    tasks.spawn("metrics upkeep", async move {
+        while stop
+            .run_until_cancelled(tokio::time::sleep(METRICS_UPKEEP))
+            .await
+            .is_some()
+        {
+            metrics.run_upkeep();
+        }
+    });
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
+    let of = |text: &str| EnvFilter::from_str(text);
+    // Alone first, so that the error is about what was given.
+    of(filter)
+        .and_then(|_| of(&format!("{QUIET},{filter}")))
+        .map_err(|source| TelemetryError::Filter {
+            filter: filter.to_owned(),
+            source,
+        })
+}
+
 /// Starts collecting metrics; the handle renders them in the Prometheus text format.
 pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
     let suffix = |suffix: &str| Matcher::Suffix(suffix.to_owned());
@@ -69,4 +104,25 @@ pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
         .and_then(|builder| builder.set_buckets_for_metric(suffix("_events"), &EVENTS_BUCKETS))
         .and_then(PrometheusBuilder::install_recorder)
         .map_err(TelemetryError::Metrics)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn lapin_is_quiet_unless_the_filter_names_it() {
+        let loud = |filter: &str| {
+            let subscriber = tracing_subscriber::registry().with(parse(filter).unwrap());
+            tracing::subscriber::with_default(
+                subscriber,
+                || tracing::event_enabled!(target: "lapin::channel", Level::ERROR),
+            )
+        };
+        assert!(!loud("info"));
+        assert!(loud("info,lapin=error"));
+        parse("info,saga=loud").unwrap_err();
+    }
 }

@@ -8,11 +8,10 @@ mod embedded;
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use conformance::*;
 use embedded::{EmbeddedBroker, config};
-use events::Event;
 use futures_util::future::join_all;
 use saga::Tasks;
 use saga::bus::{Bus, Health, JournalStart, PublishError, Settlement};
@@ -110,41 +109,6 @@ async fn kill_9_at_any_moment_loses_no_event_that_was_confirmed() {
 }
 
 #[tokio::test]
-async fn an_event_that_kills_its_process_each_time_is_parked_and_its_neighbours_are_not() {
-    hold(async |broker: &EmbeddedBroker| {
-        let events = many(PREFETCH + 5);
-        let poison = &events[3];
-        publish(&broker.client().await, &events).await;
-        let (mut deaths, mut handled) = (0, HashSet::new());
-        while handled.len() < events.len() - 1 {
-            let bus = broker.client().await;
-            let mut consumer = consume(&bus, STEP).await;
-            loop {
-                let batch = consumer.receive(PREFETCH).await;
-                let settlements = done(&batch);
-                let batch = decoded(batch);
-                if batch.contains(poison) {
-                    deaths += 1;
-                    broker.crash().await;
-                    break;
-                }
-                consumer.settle(settlements).await;
-                handled.extend(ids(&batch));
-                if handled.len() == events.len() - 1 {
-                    break;
-                }
-            }
-        }
-        assert_eq!(deaths, 21);
-        let letters = broker.dead_letters(STEP).await;
-        assert_eq!(letters.len(), 1);
-        assert_eq!(&Event::from_json(&letters[0].json).unwrap(), poison);
-        assert!(letters[0].failure.contains("never settled"));
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_second_process_is_refused() {
     hold(async |broker: &EmbeddedBroker| {
         broker.client().await;
@@ -231,6 +195,51 @@ async fn while_the_database_fails_publishing_fails_and_settlements_wait() {
         let marker = fresh();
         publish(&bus, std::slice::from_ref(&marker)).await;
         assert_eq!(ids(&drain(consumer.as_mut(), 1).await), [marker.id]);
+    })
+    .await;
+}
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Logged {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(text)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_the_journal_lost_behind_its_reader_is_told_and_the_rest_is_read() {
+    hold(async |broker: &EmbeddedBroker| {
+        let bus = broker.client().await;
+        let published = many(6);
+        publish(&bus, &published).await;
+        let mut reader = journal(&bus, JournalStart::First).await;
+        let page = reader.read(2).await;
+        let lose = "PRAGMA foreign_keys = OFF; DELETE FROM journal WHERE position <= 4";
+        sqlx::raw_sql(lose)
+            .execute(&mut broker.sql().await)
+            .await
+            .unwrap();
+
+        let logged = Logged::default();
+        let writer = logged.clone();
+        let lines = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
+        let _logging = tracing::subscriber::set_default(lines.finish());
+        let mut reader = journal(&bus, JournalStart::After(page.position)).await;
+        assert_eq!(ids(&read(reader.as_mut(), 2).await), ids(&published[4..]));
+        let text = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+        assert!(
+            text.contains("expected=3") && text.contains("found=5"),
+            "{text}"
+        );
     })
     .await;
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use events::choreography::{REGIST_WORKER, Service};
+use events::choreography::{self, REGIST_WORKER, Service};
 use events::{
     DecodeError, Event, Message, MessageType, SagaId, TicketDeleted, TicketId, TicketPurchased,
     Timestamp, UserId, UserTicketId,
@@ -23,6 +23,7 @@ use saga::participant::{self, LoopOptions, Worker};
 use saga::retry::RetryPolicy;
 use saga::store::Store;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// What happened, in order: the claim of most tests is an order.
@@ -39,6 +40,8 @@ type Log = Arc<Mutex<Vec<Step>>>;
 const POISON: u64 = 1_000;
 /// The rules panic over this user.
 const PANIC: u64 = 1_001;
+/// A commit with this user's row never ends.
+const HANG: u64 = 1_002;
 
 struct Rules;
 
@@ -79,11 +82,14 @@ struct ScriptedStore {
     log: Log,
     /// Failures of the next commits.
     failures: Mutex<VecDeque<Failure>>,
+    /// Until when the database says nothing at all.
+    silent_until: Instant,
 }
 
 #[async_trait]
 impl Store<Rules> for ScriptedStore {
     async fn load(&self, _: &[Event]) -> Result<Snapshot<()>, Failure> {
+        tokio::time::sleep_until(self.silent_until).await;
         Ok(Snapshot {
             decisions: HashMap::new(),
             facts: (),
@@ -93,6 +99,9 @@ impl Store<Rules> for ScriptedStore {
     async fn commit(&self, changes: &Changes<UserId>) -> Result<(), Failure> {
         if let Some(failure) = self.failures.lock().unwrap().pop_front() {
             return Err(failure);
+        }
+        if changes.effects.contains(&UserId(HANG)) {
+            std::future::pending::<()>().await;
         }
         if changes.effects.contains(&UserId(POISON)) {
             return Err(Failure::handling("value out of range"));
@@ -113,6 +122,7 @@ struct ScriptedBus {
     log: Log,
     deliveries: Mutex<Option<mpsc::UnboundedReceiver<Vec<Delivery>>>>,
     settled: mpsc::UnboundedSender<()>,
+    settles_for_ever: bool,
     refusals: Mutex<u32>,
 }
 
@@ -135,12 +145,17 @@ impl Bus for ScriptedBus {
     }
 
     async fn consume(&self, _: Queue) -> Result<Box<dyn Consumer>, TopologyError> {
-        let deliveries = self.deliveries.lock().unwrap().take().unwrap();
+        let deliveries = self.deliveries.lock().unwrap().take();
+        let Some(deliveries) = deliveries else {
+            // The broker is not there yet.
+            return std::future::pending().await;
+        };
         let (log, settled) = (Arc::clone(&self.log), self.settled.clone());
         Ok(Box::new(ScriptedConsumer {
             log,
             deliveries,
             settled,
+            settles_for_ever: self.settles_for_ever,
         }))
     }
 
@@ -159,6 +174,7 @@ struct ScriptedConsumer {
     log: Log,
     deliveries: mpsc::UnboundedReceiver<Vec<Delivery>>,
     settled: mpsc::UnboundedSender<()>,
+    settles_for_ever: bool,
 }
 
 #[async_trait]
@@ -183,6 +199,9 @@ impl Consumer for ScriptedConsumer {
         settled.sort_unstable();
         self.log.lock().unwrap().push(Step::Settled(settled));
         self.settled.send(()).unwrap();
+        if self.settles_for_ever {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -211,32 +230,30 @@ fn delivery(tag: u64, user: u64, attempts: u32) -> Delivery {
     }
 }
 
+/// What goes wrong, and how large a transaction may be.
+#[derive(Default)]
+struct Script {
+    failures: Vec<Failure>,
+    publish_refusals: u32,
+    silence: Duration,
+    batch_limit: Option<usize>,
+}
+
 /// Hands one batch to a loop and returns all that happened until it was settled.
 async fn when(batch: Vec<Delivery>, failures: Vec<Failure>, publish_refusals: u32) -> Vec<Step> {
+    let script = Script {
+        failures,
+        publish_refusals,
+        ..Script::default()
+    };
+    when_all(batch, script).await
+}
+
+async fn when_all(batch: Vec<Delivery>, script: Script) -> Vec<Step> {
     let (log, tasks): (Log, _) = (Log::default(), Tasks::new());
-    let (deliver, deliveries) = mpsc::unbounded_channel();
-    let (settled, mut was_settled) = mpsc::unbounded_channel();
-    let bus: Arc<dyn Bus> = Arc::new(ScriptedBus {
-        log: Arc::clone(&log),
-        deliveries: Mutex::new(Some(deliveries)),
-        settled,
-        refusals: Mutex::new(publish_refusals),
-    });
-    let store = ScriptedStore {
-        log: Arc::clone(&log),
-        failures: Mutex::new(failures.into()),
-    };
-    let options = LoopOptions {
-        retry: RetryPolicy {
-            delays: vec![Duration::from_secs(1)],
-        },
-        ..LoopOptions::default()
-    };
-    let worker = Worker {
-        decider: Rules,
-        store,
-    };
-    participant::start(worker, &bus, &options, &tasks)
+    let (bus, deliver, mut was_settled) = bus(&log, false, script.publish_refusals);
+    let options = options(script.batch_limit);
+    participant::start(worker(store(&log, script)), &bus, &options, &tasks)
         .await
         .unwrap();
     deliver.send(batch).unwrap();
@@ -244,6 +261,53 @@ async fn when(batch: Vec<Delivery>, failures: Vec<Failure>, publish_refusals: u3
     tasks.stop();
     tasks.join(saga::SHUTDOWN_LIMIT).await.unwrap();
     log.lock().unwrap().clone()
+}
+
+type Batches = mpsc::UnboundedSender<Vec<Delivery>>;
+
+/// A bus, what gives its one consumer a batch, and what tells that one was settled.
+fn bus(
+    log: &Log,
+    settles_for_ever: bool,
+    refusals: u32,
+) -> (Arc<dyn Bus>, Batches, mpsc::UnboundedReceiver<()>) {
+    let (deliver, deliveries) = mpsc::unbounded_channel();
+    let (settled, was_settled) = mpsc::unbounded_channel();
+    let bus = ScriptedBus {
+        log: Arc::clone(log),
+        deliveries: Mutex::new(Some(deliveries)),
+        settled,
+        settles_for_ever,
+        refusals: Mutex::new(refusals),
+    };
+    (Arc::new(bus), deliver, was_settled)
+}
+
+fn store(log: &Log, script: Script) -> ScriptedStore {
+    ScriptedStore {
+        log: Arc::clone(log),
+        failures: Mutex::new(script.failures.into()),
+        silent_until: Instant::now() + script.silence,
+    }
+}
+
+fn worker(store: ScriptedStore) -> Worker<Rules, ScriptedStore> {
+    Worker {
+        decider: Rules,
+        store,
+        clock: Moment::now,
+    }
+}
+
+fn options(batch_limit: Option<usize>) -> LoopOptions {
+    let unlimited = LoopOptions::default();
+    LoopOptions {
+        batch_limit: batch_limit.unwrap_or(unlimited.batch_limit),
+        retry: RetryPolicy {
+            delays: vec![Duration::from_secs(1)],
+        },
+        ..unlimited
+    }
 }
 
 fn away() -> Failure {
@@ -358,4 +422,74 @@ async fn a_clash_that_is_no_race_is_found_by_halving() {
         steps[..2],
         [Step::Committed(vec![1]), Step::Committed(vec![2])]
     );
+}
+
+#[tokio::test]
+async fn a_transaction_holds_no_more_events_than_the_limit() {
+    let batch = (1..=10).map(|tag| delivery(tag, tag, 0)).collect();
+    let script = Script {
+        batch_limit: Some(4),
+        ..Script::default()
+    };
+    let steps = when_all(batch, script).await;
+    let committed = [vec![1, 2, 3, 4], vec![5, 6, 7, 8], vec![9, 10]].map(Step::Committed);
+    assert_eq!(steps[..3], committed);
+    assert_eq!(steps[3], Step::Published((1..=10).collect()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_hangs_is_found_by_halving_and_its_neighbours_are_done() {
+    let batch = (1..=4)
+        .map(|tag| delivery(tag, if tag == 3 { HANG } else { tag }, 0))
+        .collect();
+    let steps = when(batch, vec![], 0).await;
+    let committed = [vec![1, 2], vec![4]].map(Step::Committed);
+    assert_eq!(steps[..2], committed);
+    let result = |tag| (tag, if tag == 3 { "retry" } else { "done" });
+    assert_eq!(steps[3], Step::Settled((1..=4).map(result).collect()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_hangs_is_waited_for_and_uses_up_no_attempt() {
+    let script = Script {
+        silence: Duration::from_secs(100),
+        ..Script::default()
+    };
+    let steps = when_all(vec![delivery(1, 1, 1), delivery(2, 2, 1)], script).await;
+    assert_eq!(
+        steps[0],
+        Step::Committed(vec![1, 2]),
+        "whole, not in halves"
+    );
+    assert_eq!(steps[2], Step::Settled(vec![(1, "done"), (2, "done")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_a_start_that_waits_for_the_broker() {
+    let tasks = Tasks::new();
+    let (bus, ..) = bus(&Log::default(), false, 0);
+    let _taken = bus
+        .consume(Queue::Work(choreography::steps().next().unwrap()))
+        .await;
+    let (worker, options) = (
+        worker(store(&Log::default(), Script::default())),
+        options(None),
+    );
+    let starting = participant::start(worker, &bus, &options, &tasks);
+    let (started, ()) = tokio::join!(starting, async { tasks.stop() });
+    assert!(started.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_a_settlement_that_the_broker_does_not_confirm() {
+    let (log, tasks) = (Log::default(), Tasks::new());
+    let (bus, deliver, mut was_settled) = bus(&log, true, 0);
+    let worker = worker(store(&log, Script::default()));
+    participant::start(worker, &bus, &options(None), &tasks)
+        .await
+        .unwrap();
+    deliver.send(vec![delivery(1, 1, 0)]).unwrap();
+    was_settled.recv().await.unwrap();
+    tasks.stop();
+    tasks.join(saga::SHUTDOWN_LIMIT).await.unwrap();
 }

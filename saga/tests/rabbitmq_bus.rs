@@ -12,8 +12,9 @@ use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions}
 use lapin::types::AMQPValue;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use saga::bus::{Bus, Health};
+use saga::dead_letters::DeadLetters;
 use saga::rabbitmq::topology::{Names, parking};
-use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
+use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig, RabbitMqDeadLetters};
 use saga::retry::RetryPolicy;
 use saga::{SHUTDOWN_LIMIT, Tasks};
 use tokio::runtime::Runtime;
@@ -143,6 +144,11 @@ impl Broker for RabbitMqBroker {
         letters
     }
 
+    async fn letters(&self) -> Box<dyn DeadLetters> {
+        let letters = RabbitMqDeadLetters::open(self.config.clone()).await;
+        Box::new(letters.expect("RabbitMQ is there"))
+    }
+
     async fn stop(self) {
         self.crash().await;
         let deleted = RabbitMqBus::delete_topology(self.config).await;
@@ -153,15 +159,18 @@ impl Broker for RabbitMqBroker {
 fn letter(message: lapin::message::Delivery) -> DeadLetter {
     let headers = message.properties.headers().clone().unwrap_or_default();
     let header = |name: &str| headers.inner().get(name);
-    let Some(AMQPValue::LongString(failure)) = header("x-saga-failure") else {
+    // What the broker parks itself has its word for it.
+    let failure = header("x-saga-failure").or_else(|| header("x-first-death-reason"));
+    let Some(AMQPValue::LongString(failure)) = failure else {
         panic!("no failure in {headers:?}");
     };
-    let Some(AMQPValue::LongInt(attempts)) = header("x-saga-attempts") else {
-        panic!("no attempts in {headers:?}");
+    let attempts = match header("x-saga-attempts") {
+        Some(AMQPValue::LongInt(attempts)) => u32::try_from(*attempts).expect("a count"),
+        _ => 0,
     };
     DeadLetter {
         json: message.data,
         failure: failure.to_string(),
-        attempts: u32::try_from(*attempts).expect("a count"),
+        attempts,
     }
 }

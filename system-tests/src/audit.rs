@@ -17,6 +17,10 @@ pub use databases::Databases;
 
 /// Between two readings of all three databases, which take some of the machine's time themselves.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// The status of an answer that promises nothing: a server is away.
+const UNAVAILABLE: u16 = 503;
+/// The reason of a refusal that takes another request for the same pair.
+const ALREADY_REGISTERED: &str = "already_registered";
 /// How many violations a failure shows.
 const SHOWN: usize = 10;
 
@@ -76,6 +80,14 @@ pub enum Violation {
     },
     /// A caller got two successes for one pair.
     SucceededTwice { pair: Pair },
+    /// A pair was refused as registered already, although nothing else was ever sent for it.
+    RefusedWithoutARival { saga: Uuid, pair: Pair },
+    /// A good request was answered with neither an outcome nor 503.
+    WrongStatus {
+        pair: Pair,
+        status: u16,
+        body: String,
+    },
 }
 
 /// How the sagas ended.
@@ -121,6 +133,8 @@ pub fn check(world: &World, calls: &[Call]) -> Result<Totals, Vec<Violation>> {
     found.extend(registered_twice(world));
     found.extend(calls.iter().filter_map(|call| told_otherwise(world, call)));
     found.extend(succeeded_twice(calls));
+    found.extend(refused_without_a_rival(calls));
+    found.extend(calls.iter().filter_map(wrong_status));
     match found.is_empty() {
         true => Ok(totals),
         false => Err(found),
@@ -225,6 +239,33 @@ fn succeeded_twice(calls: &[Call]) -> impl Iterator<Item = Violation> {
     succeeded
         .filter(move |call| !seen.insert(call.pair))
         .map(|call| Violation::SucceededTwice { pair: call.pair })
+}
+
+fn refused_without_a_rival(calls: &[Call]) -> impl Iterator<Item = Violation> {
+    let mut sent = HashMap::new();
+    let pairs = calls.iter().map(|call| call.pair);
+    pairs.for_each(|pair| *sent.entry(pair).or_insert(0) += 1);
+    calls.iter().filter_map(move |call| match &call.answer {
+        Answer::Refused { saga, reason } if reason == ALREADY_REGISTERED => {
+            let (saga, pair) = (*saga, call.pair);
+            (sent[&pair] == 1).then_some(Violation::RefusedWithoutARival { saga, pair })
+        }
+        _ => None,
+    })
+}
+
+/// Every request of the load is a good one, so all that may be wrong is that something is away.
+fn wrong_status(call: &Call) -> Option<Violation> {
+    match &call.answer {
+        Answer::NotTaken { status, body } if *status != UNAVAILABLE => {
+            Some(Violation::WrongStatus {
+                pair: call.pair,
+                status: *status,
+                body: body.clone(),
+            })
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

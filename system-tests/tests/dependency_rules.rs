@@ -13,12 +13,20 @@ const NOT_PARTICIPANTS: &[&str] = &[
     "saga",
     "api-gateway",
     "all-in-one",
+    "dead-letters",
     "bench",
+    "simulation",
     "system-tests",
 ];
 
 /// These may name all of ours, and nobody may name them.
-const TOPS: &[&str] = &["all-in-one", "bench", "system-tests"];
+const TOPS: &[&str] = &[
+    "all-in-one",
+    "dead-letters",
+    "bench",
+    "simulation",
+    "system-tests",
+];
 
 /// Only the runtime speaks to the broker. `bench` is the one exception: its bare relay measures the
 /// broker *without* our runtime.

@@ -13,7 +13,7 @@ use events::{
     Event, EventId, MessageType, PurchaseAndRegister, SagaId, TicketId, Timestamp, UserId,
     UserTicketId,
 };
-use saga::bus::{Bus, JournalReader, JournalStart, Queue};
+use saga::bus::{Bus, Health, JournalReader, JournalStart, Queue};
 use saga::database::Database;
 use saga::embedded::{EmbeddedBus, EmbeddedConfig};
 use saga::participant::LoopOptions;
@@ -22,6 +22,7 @@ use saga::retry::RetryPolicy;
 use saga::{SHUTDOWN_LIMIT, Tasks};
 use sqlx::Connection;
 use system_tests::fresh_database::FreshDatabase;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 const INSTANCE: &str = "redelivery-test";
@@ -71,6 +72,7 @@ impl System {
             .await
             .unwrap();
         let projector = Projector {
+            health: watch::Sender::new(Health::Up),
             bus: Arc::clone(&bus),
             ledger: api_gateway::ledger(&gateway),
             owner: INSTANCE.to_owned(),
@@ -146,9 +148,6 @@ impl System {
         self.tasks.stop();
         self.bus.close().await;
         self.tasks.join(SHUTDOWN_LIMIT).await.unwrap();
-        for database in self.databases {
-            database.remove().await;
-        }
     }
 }
 

@@ -50,6 +50,7 @@ impl Decider for TicketDecider {
         }
     }
 
+    /// Whatever was refused later, and by whom: the message says which ticket and why.
     fn undo(
         &self,
         event: &Event,
@@ -57,33 +58,27 @@ impl Decider for TicketDecider {
         (): &mut (),
         moment: Moment,
     ) -> Result<Verdict<Effect>, Unexpected> {
-        match &event.message {
-            Message::RegistrationFailed(failed) => {
-                let reply = |user_ticket_id| {
-                    TicketDeleted {
-                        user_ticket_id,
-                        cause: failed.reason.clone(),
-                    }
-                    .into()
-                };
-                Ok(match done {
-                    Some(Message::TicketPurchased(own)) => Verdict {
-                        reply: reply(own.user_ticket_id),
-                        effect: Some(Effect::Delete {
-                            id: own.user_ticket_id,
-                            saga_id: event.saga_id,
-                            at: moment.now,
-                        }),
-                    },
-                    // Nothing of this saga exists: its tombstone is all there is to write.
-                    _ => Verdict {
-                        reply: reply(failed.user_ticket_id),
-                        effect: None,
-                    },
-                })
+        let refusal = event.message.particulars();
+        let (Some(named), Some(cause)) = (refusal.user_ticket_id, refusal.reason) else {
+            return Err(Unexpected::of::<Self>(&event.message));
+        };
+        // Without a purchase of this saga its tombstone is all there is to write.
+        let own = match done {
+            Some(Message::TicketPurchased(own)) => Some(own.user_ticket_id),
+            _ => None,
+        };
+        Ok(Verdict {
+            reply: TicketDeleted {
+                user_ticket_id: own.unwrap_or(named),
+                cause: cause.clone(),
             }
-            other => Err(Unexpected::of::<Self>(other)),
-        }
+            .into(),
+            effect: own.map(|id| Effect::Delete {
+                id,
+                saga_id: event.saga_id,
+                at: moment.now,
+            }),
+        })
     }
 }
 

@@ -6,11 +6,14 @@
 pub mod decide;
 mod store;
 
+pub use store::memory;
+
 use std::sync::Arc;
 
 use saga::Tasks;
 use saga::bus::Bus;
 use saga::database::{Database, SchemaChange};
+use saga::decision::Moment;
 use saga::participant::{self, LoopOptions, Worker};
 use saga::process::StartError;
 use saga::store::Store;
@@ -53,6 +56,7 @@ pub async fn start(
     let worker = Worker {
         decider: TicketDecider,
         store: store(database),
+        clock: Moment::now,
     };
     Ok(participant::start(worker, bus, options, tasks).await?)
 }

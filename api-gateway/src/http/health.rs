@@ -5,7 +5,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use saga::bus::Health;
+use saga::monitoring::Dependency;
+use saga::telemetry::METRICS_CONTENT_TYPE;
 use serde::Serialize;
 
 use super::Gateway;
@@ -20,14 +21,8 @@ struct Readiness {
     status: &'static str,
     bus: Dependency,
     store: Dependency,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Dependency {
-    state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    waiting_for: Option<String>,
+    /// For people: callers get their answers without it, so it makes nobody unready.
+    ledger: Dependency,
 }
 
 /// Restarting the process helps nothing as long as it answers at all.
@@ -47,6 +42,7 @@ pub(super) async fn readyz(State(gateway): State<Gateway>) -> Response {
         status,
         bus: bus.into(),
         store: store.into(),
+        ledger: gateway.ledger_health().into(),
     };
     let code = if ready {
         StatusCode::OK
@@ -57,21 +53,9 @@ pub(super) async fn readyz(State(gateway): State<Gateway>) -> Response {
 }
 
 pub(super) async fn metrics(State(gateway): State<Gateway>) -> Response {
-    let kind = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], gateway.render_metrics()).into_response()
-}
-
-impl From<Health> for Dependency {
-    fn from(health: Health) -> Self {
-        match health {
-            Health::Up => Self {
-                state: "up",
-                waiting_for: None,
-            },
-            Health::Down { waiting_for } => Self {
-                state: "down",
-                waiting_for: Some(waiting_for),
-            },
-        }
-    }
+    (
+        [(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)],
+        gateway.render_metrics(),
+    )
+        .into_response()
 }

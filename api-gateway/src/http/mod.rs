@@ -45,19 +45,23 @@ pub(crate) struct Gateway(Arc<Shared>);
 
 struct Shared {
     starter: Starter,
-    ledger: Arc<dyn Ledger>,
     bus_health: watch::Receiver<Health>,
     store_health: watch::Receiver<Health>,
+    ledger_health: watch::Receiver<Health>,
     render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
 impl Gateway {
-    pub(crate) fn new(starter: Starter, surroundings: &Surroundings) -> Self {
+    pub(crate) fn new(
+        starter: Starter,
+        surroundings: &Surroundings,
+        ledger_health: watch::Receiver<Health>,
+    ) -> Self {
         Self(Arc::new(Shared {
             starter,
-            ledger: Arc::clone(&surroundings.ledger),
             bus_health: surroundings.bus.health(),
             store_health: surroundings.store.clone(),
+            ledger_health,
             render_metrics: Arc::clone(&surroundings.render_metrics),
         }))
     }
@@ -67,7 +71,7 @@ impl Gateway {
     }
 
     fn ledger(&self) -> &dyn Ledger {
-        self.0.ledger.as_ref()
+        self.0.starter.ledger.as_ref()
     }
 
     /// Connected, and answers are delivered.
@@ -82,6 +86,11 @@ impl Gateway {
 
     fn store_health(&self) -> Health {
         self.0.store_health.borrow().clone()
+    }
+
+    /// Whether the ledger is up to date.
+    fn ledger_health(&self) -> Health {
+        self.0.ledger_health.borrow().clone()
     }
 
     fn is_stopping(&self) -> bool {
@@ -138,12 +147,7 @@ async fn measure(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
-    Metrics::request(
-        method.as_str(),
-        route,
-        response.status().as_u16(),
-        start.elapsed(),
-    );
+    Metrics::request(&method, route, response.status().as_u16(), start.elapsed());
     response
 }
 

@@ -8,16 +8,17 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use events::progress::{Progress, Status};
 use events::{EventId, Reason, RegistId, SagaId, Timestamp, UserTicketId};
+use saga::bus::Health;
 use saga::failure::chain;
 use serde::Serialize;
-use tracing::warn;
+use tracing::{error, warn};
 use uuid::Uuid;
 
 use super::Gateway;
 use super::envelope::{callers_id, success};
-use super::problem::{FieldError, NOT_FOUND, Problem};
+use super::problem::{FieldError, MESSAGE_HANDLING_FAILED, NOT_FOUND, Problem};
 use crate::accepted::{Accepted, End};
-use crate::ledger::{Entry, Row};
+use crate::ledger::{Entry, LedgerError, Row};
 
 /// A saga as its caller sees it.
 #[derive(Serialize)]
@@ -71,7 +72,16 @@ pub(super) async fn get(
             view
         }
         (Ok(None) | Err(_), Some(accepted)) => View::of_accepted(saga_id, accepted),
-        (Ok(None), None) => return Err(unknown(saga_id)),
+        (Ok(None), None) => {
+            return Err(unknown(
+                saga_id,
+                [gateway.bus_health(), gateway.ledger_health()],
+            ));
+        }
+        (Err(LedgerError::Row(problem)), None) => {
+            error!(%saga_id, error = chain(&problem), "a row of the ledger cannot be read: repair or delete it");
+            return Err(unreadable(saga_id));
+        }
         (Err(problem), None) => {
             warn!(%saga_id, error = chain(&problem), "a saga cannot be looked up");
             let detail = "the ledger cannot be read now; ask again";
@@ -90,7 +100,17 @@ fn id(path: Result<Path<String>, PathRejection>) -> Result<SagaId, Problem> {
     })
 }
 
-fn unknown(saga_id: SagaId) -> Problem {
+/// Not in the ledger. That says something only while the ledger has all that was accepted.
+fn unknown(saga_id: SagaId, needs: [Health; 2]) -> Problem {
+    for health in needs {
+        if let Health::Down { waiting_for } = health {
+            let detail = format!(
+                "no saga {saga_id} is known yet, but the ledger is behind: it waits for \
+                 {waiting_for}. Ask again"
+            );
+            return Problem::unavailable(detail).of_saga(saga_id);
+        }
+    }
     Problem::new(
         StatusCode::NOT_FOUND,
         "saga-not-found",
@@ -100,6 +120,22 @@ fn unknown(saga_id: SagaId) -> Problem {
             "no saga {saga_id} is known; one just accepted by another gateway shows in a moment"
         ),
     )
+}
+
+/// Asking again would not help, nor would another replica.
+fn unreadable(saga_id: SagaId) -> Problem {
+    let problem = Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "saga-unreadable",
+        "The record of the saga cannot be read",
+        MESSAGE_HANDLING_FAILED,
+        format!(
+            "the ledger has saga {saga_id}, but this gateway cannot read its row, which another \
+             build or a person wrote; an operator has to upgrade the gateway, or repair or delete \
+             the row"
+        ),
+    );
+    problem.of_saga(saga_id)
 }
 
 impl View {

@@ -156,7 +156,7 @@ impl Known {
                 }
                 Err(problem) => {
                     let (saga_id, error) = (problem.saga_id, chain(&problem));
-                    error!(%saga_id, error, "a row is left alone: repair or delete it");
+                    error!(%saga_id, error, "a row of another build is left alone and misses what follows: repair or delete it");
                     known.unreadable.push(saga_id);
                 }
             }

@@ -2,15 +2,17 @@
 //! cursor. One replica does so at a time, the holder of the lease; the others stand by.
 //!
 //! A page that cannot be written is kept and tried again; nothing is skipped but entries that are
-//! no event of ours, and rows that cannot be read.
+//! no event of ours or of a build that is newer than this one, and rows that cannot be read. What a
+//! newer build published is lost to the ledger, so gateways are rolled out first.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use events::{DecodeError, Event, Timestamp};
-use saga::bus::{Bus, JournalPage, JournalPosition, JournalReader, JournalStart};
+use saga::bus::{Bus, Health, JournalPage, JournalPosition, JournalReader, JournalStart};
 use saga::failure::chain;
 use saga::retry::Backoff;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -26,8 +28,11 @@ const PAGE_LIMIT: usize = 16_384;
 const LOADED_PAGE: usize = 64;
 /// Under load a page gathers for this long, or until it is full: longer than most sagas take then,
 /// so that they end in the page they begin in or in the next, and cost one insert and no update.
-/// The ledger is behind by as much; without load there is no wait.
+/// The ledger is behind by as much.
 const GATHER: Duration = Duration::from_millis(150);
+/// Without load a page is written at once, unless the one before was just written: then it gathers
+/// until this much later, so that a trickle of sagas costs a bounded number of transactions.
+const PACE: Duration = Duration::from_millis(20);
 /// Between two looks while a page gathers: a look at each arrival would cost more than the events,
 /// and a longer pause would let the bus's own buffer, which may be small, bound the page.
 const GATHER_STEP: Duration = Duration::from_millis(2);
@@ -35,6 +40,9 @@ const GATHER_STEP: Duration = Duration::from_millis(2);
 const RENEW: Duration = LEASE.checked_div(3).expect("three is not zero");
 /// How often a standby asks for the lease.
 const STANDBY: Duration = Duration::from_millis(500);
+/// A ledger that is further behind than this does not tell an unknown saga from one that it has not
+/// reached. Far more than it is behind under load, and nothing beside the deadline of a saga.
+pub(crate) const BEHIND: Duration = Duration::from_secs(5);
 
 /// Projects until it is told to stop.
 pub struct Projector {
@@ -43,6 +51,8 @@ pub struct Projector {
     /// Who holds the lease: this gateway instance.
     pub owner: String,
     pub metrics: LedgerMetrics,
+    /// Whether the ledger is up to date, as far as this replica knows.
+    pub health: watch::Sender<Health>,
 }
 
 /// The lease is lost or a stop was asked for.
@@ -75,7 +85,7 @@ impl Projector {
         self.metrics.leads.set(1.0);
         info!(position = cursor.map(|at| at.0), "projecting the journal");
         let mut reader = self.open(cursor).await;
-        let (mut desk, mut loaded) = (Desk::at(cursor), false);
+        let (mut desk, mut loaded, mut paced) = (Desk::at(cursor), false, Instant::now());
         loop {
             let patience = if desk.holds_something() {
                 GATHER
@@ -84,9 +94,13 @@ impl Projector {
             };
             let stepped = match timeout(patience, reader.read(PAGE_LIMIT)).await {
                 Ok(mut page) => {
-                    if loaded {
-                        gather(reader.as_mut(), &mut page).await;
-                    }
+                    let until = if loaded {
+                        Instant::now() + GATHER
+                    } else {
+                        paced
+                    };
+                    gather(reader.as_mut(), &mut page, until).await;
+                    paced = Instant::now() + PACE;
                     loaded = page.entries.len() > LOADED_PAGE;
                     let hold = if loaded { Hold::Young } else { Hold::Nothing };
                     self.write(&mut desk, page, hold).await
@@ -95,7 +109,11 @@ impl Projector {
                     desk.release();
                     self.save(&mut desk).await
                 }
-                Err(_) => self.renew(desk.cursor()).await,
+                Err(_) => {
+                    // Nothing came, so nothing is missing, however old the last event is.
+                    self.show(Health::Up);
+                    self.renew(desk.cursor()).await
+                }
             };
             if let Err(over) = stepped {
                 return over;
@@ -112,6 +130,9 @@ impl Projector {
             if let Claim::Held { cursor } = claim {
                 return cursor;
             }
+            // The replica that projects tells what is wrong, if anything; should it stop for that,
+            // this one takes over.
+            self.show(Health::Up);
             tokio::time::sleep(STANDBY).await;
         }
     }
@@ -129,11 +150,18 @@ impl Projector {
     /// A journal that is not what it should be is waited for as well: the routes still work.
     async fn open(&self, cursor: Option<JournalPosition>) -> Box<dyn JournalReader> {
         let from = cursor.map_or(JournalStart::First, JournalStart::After);
-        let mut backoff = Backoff::new();
+        let (mut backoff, since) = (Backoff::new(), Timestamp::now());
         loop {
             match self.bus.read_journal(from).await {
-                Ok(reader) => return reader,
-                Err(problem) => error!(error = chain(&problem), "the journal cannot be read"),
+                Ok(reader) => {
+                    self.show(Health::Up);
+                    return reader;
+                }
+                Err(problem) => {
+                    let reason = chain(&problem);
+                    error!(error = reason, "the journal cannot be read");
+                    self.show_waiting(since, &reason);
+                }
             }
             tokio::time::sleep(backoff.next_delay()).await;
         }
@@ -153,7 +181,13 @@ impl Projector {
         desk.fold(&events, Known::of(loaded), position, hold).await;
         self.save(desk).await?;
         self.metrics.events.increment(events.len() as u64);
-        self.metrics.lag.set(times().max().map_or(0.0, age));
+        if let Some(newest) = times().max() {
+            self.metrics.lag.set(age(newest));
+            self.show(match Timestamp::now().since(newest) > BEHIND {
+                true => behind(newest),
+                false => Health::Up,
+            });
+        }
         Ok(())
     }
 
@@ -176,16 +210,29 @@ impl Projector {
     }
 
     fn decoded(&self, entries: Vec<Result<Event, DecodeError>>) -> Vec<Event> {
-        let (total, mut first) = (entries.len(), None);
-        let keep =
-            |entry: Result<Event, DecodeError>| entry.map_err(|e| first.get_or_insert(e)).ok();
-        let events: Vec<Event> = entries.into_iter().filter_map(keep).collect();
-        if let Some(problem) = first {
-            let skipped = total - events.len();
-            self.metrics.undecodable.increment(skipped as u64);
+        let mut events = Vec::with_capacity(entries.len());
+        let (mut unsupported, mut undecodable) = (Vec::new(), Vec::new());
+        for entry in entries {
+            match entry {
+                Ok(event) => events.push(event),
+                Err(problem) if problem.is_of_another_build() => unsupported.push(problem),
+                Err(problem) => undecodable.push(problem),
+            }
+        }
+        if let Some(first) = unsupported.first() {
+            self.metrics.unsupported.increment(unsupported.len() as u64);
+            error!(
+                lost = unsupported.len(),
+                first = chain(first),
+                "the ledger has lost messages of types or versions that this gateway does not \
+                 read; is it older than the services? Roll gateways out first"
+            );
+        }
+        if let Some(first) = undecodable.first() {
+            self.metrics.undecodable.increment(undecodable.len() as u64);
             warn!(
-                skipped,
-                first = chain(&problem),
+                skipped = undecodable.len(),
+                first = chain(first),
                 "the journal has entries that are no event of ours"
             );
         }
@@ -198,22 +245,39 @@ impl Projector {
         F: Future<Output = Result<T, LedgerError>>,
     {
         let (mut backoff, mut failed) = (Backoff::new(), false);
+        let since = Timestamp::now();
         loop {
             match attempt().await {
                 Ok(done) => {
                     if failed {
                         info!("the ledger goes on");
+                        self.show(Health::Up);
                     }
                     return done;
                 }
                 Err(problem) if !failed => {
-                    warn!(error = chain(&problem), "the ledger waits for its database");
+                    let reason = chain(&problem);
+                    warn!(error = reason, "the ledger waits for its database");
+                    self.show_waiting(since, &reason);
                     failed = true;
                 }
                 Err(_) => {}
             }
             tokio::time::sleep(backoff.next_delay()).await;
         }
+    }
+
+    fn show(&self, health: Health) {
+        self.health.send_if_modified(|shown| {
+            let changed = *shown != health;
+            *shown = health;
+            changed
+        });
+    }
+
+    fn show_waiting(&self, since: Timestamp, reason: &str) {
+        let waiting_for = format!("not projecting since {since}: {reason}");
+        self.show(Health::Down { waiting_for });
     }
 
     fn lease(&self) -> Lease<'_> {
@@ -224,10 +288,9 @@ impl Projector {
     }
 }
 
-/// Lets a page under load grow.
-async fn gather(reader: &mut dyn JournalReader, page: &mut JournalPage) {
-    let until = Instant::now() + GATHER;
-    while page.entries.len() < PAGE_LIMIT {
+/// Lets a page grow until then.
+async fn gather(reader: &mut dyn JournalReader, page: &mut JournalPage, until: Instant) {
+    while page.entries.len() < PAGE_LIMIT && Instant::now() < until {
         tokio::time::sleep(GATHER_STEP).await;
         let room = PAGE_LIMIT - page.entries.len();
         let Ok(more) = timeout_at(until, reader.read(room)).await else {
@@ -236,6 +299,11 @@ async fn gather(reader: &mut dyn JournalReader, page: &mut JournalPage) {
         page.entries.extend(more.entries);
         page.position = more.position;
     }
+}
+
+fn behind(newest: Timestamp) -> Health {
+    let waiting_for = format!("the rest of the journal; projected up to {newest}");
+    Health::Down { waiting_for }
 }
 
 fn age(of: Timestamp) -> f64 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use api_gateway::ledger::{Ledger, PostgresLedger, SqliteLedger};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgPool, SqlitePool};
+use sqlx::{ConnectOptions, Connection, PgPool, SqlitePool};
 
 pub(crate) struct OnSqlite {
     pool: SqlitePool,
@@ -62,7 +62,7 @@ impl OnPostgres {
         let server: PgConnectOptions = url.parse().unwrap();
         let name = format!("gateway_test_{:016x}", rand::random::<u64>());
         let mut connection = server.connect().await.unwrap();
-        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        sqlx::query(&format!("CREATE DATABASE {name}"))
             .execute(&mut connection)
             .await
             .unwrap();
@@ -123,8 +123,8 @@ impl Drop for OnPostgres {
                 .unwrap();
             runtime.block_on(async {
                 let mut connection = server.connect().await.unwrap();
-                let sql = AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"));
-                sqlx::query(sql).execute(&mut connection).await.unwrap();
+                let sql = format!("DROP DATABASE {name} WITH (FORCE)");
+                sqlx::query(&sql).execute(&mut connection).await.unwrap();
             });
         });
         dropped.join().expect("the test's database is dropped");

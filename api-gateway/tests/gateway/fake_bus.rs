@@ -1,6 +1,7 @@
 //! A bus in memory whose workers are a function from the command to what follows it.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use events::{DecodeError, Event, choreography};
@@ -16,6 +17,10 @@ pub(crate) struct FakeBus {
     workers: Workers,
     /// Why publishing fails, if it does.
     pub(crate) away: Mutex<Option<&'static str>>,
+    /// How long a confirm takes.
+    pub(crate) confirms_after: Mutex<Duration>,
+    /// Why the journal cannot be opened, if it cannot.
+    pub(crate) no_journal: Mutex<Option<&'static str>>,
     pub(crate) published: Mutex<Vec<Event>>,
     pub(crate) health: watch::Sender<Health>,
     /// Where each reader of the journal began.
@@ -31,6 +36,8 @@ impl FakeBus {
         Arc::new(Self {
             workers: Box::new(workers),
             away: Mutex::new(None),
+            confirms_after: Mutex::default(),
+            no_journal: Mutex::default(),
             published: Mutex::default(),
             health: watch::Sender::new(Health::Up),
             read_from: Mutex::default(),
@@ -80,6 +87,8 @@ impl Bus for FakeBus {
                 }
             }
         }
+        let confirm = *self.confirms_after.lock().unwrap();
+        tokio::time::sleep(confirm).await;
         Ok(())
     }
 
@@ -93,6 +102,10 @@ impl Bus for FakeBus {
         &self,
         from: JournalStart,
     ) -> Result<Box<dyn JournalReader>, TopologyError> {
+        if let Some(reason) = *self.no_journal.lock().unwrap() {
+            let (what, reason) = ("queue saga.journal".to_owned(), reason.to_owned());
+            return Err(TopologyError { what, reason });
+        }
         let after = match from {
             JournalStart::First => None,
             JournalStart::After(position) => Some(position.0),

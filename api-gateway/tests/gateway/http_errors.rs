@@ -170,6 +170,17 @@ async fn an_unknown_route_is_404_and_a_wrong_method_405_with_the_right_ones() {
 }
 
 #[tokio::test]
+async fn a_made_up_method_makes_no_series_of_its_own() {
+    let gateway = Running::with(FakeBus::new(completed)).await;
+    let (method, url) = (Method::from_bytes(b"BREW").unwrap(), &gateway.url);
+    let response = gateway.client.request(method, url).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    let metrics = gateway.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("method=\"other\""), "{metrics}");
+    assert!(!metrics.contains("BREW"), "{metrics}");
+}
+
+#[tokio::test]
 async fn a_saga_id_that_is_no_uuid_is_400_and_an_unknown_one_404() {
     let gateway = Running::with(FakeBus::new(completed)).await;
     for id in [
@@ -204,6 +215,7 @@ async fn a_broker_that_is_away_is_503_with_where_to_ask() {
     );
     assert!(detail.contains(&format!("GET /sagas/{saga}")), "{detail}");
     assert!(detail.contains("connection refused"), "{detail}");
+    assert!(detail.contains("If that answers 404 after 20"), "{detail}");
     // Nothing is pretended about it.
     let asked = gateway.get(&format!("/sagas/{saga}")).await;
     assert_eq!(asked.status(), StatusCode::NOT_FOUND);
@@ -226,14 +238,71 @@ async fn nothing_is_started_before_its_end_could_reach_the_caller() {
     assert_eq!(gateway.post(GOOD).await.status(), StatusCode::OK);
 }
 
+const UNKNOWN: &str = "/sagas/01934f00-0000-7000-8000-000000000001";
+
+#[tokio::test]
+async fn nothing_is_said_to_be_unknown_while_the_journal_cannot_be_opened() {
+    let bus = FakeBus::new(completed);
+    *bus.no_journal.lock().unwrap() = Some("is no stream");
+    let (gateway, mut front) = Running::open(bus, Duration::from_secs(10)).await;
+    front.take_replies(&gateway.tasks).await.unwrap();
+    front.project(&gateway.tasks);
+    let said = |readiness: &Value| readiness["ledger"]["waitingFor"].to_string();
+    let mut readiness = gateway.ledger_is("down").await;
+    while !said(&readiness).contains("is no stream") {
+        readiness = gateway.ledger_is("down").await;
+    }
+    assert!(
+        said(&readiness).contains("not projecting since"),
+        "{readiness}"
+    );
+    assert_eq!(readiness["status"], json!("ready"), "callers are answered");
+    let response = gateway.get(UNKNOWN).await;
+    assert_eq!(response.headers()["retry-after"], "1");
+    problem(response, StatusCode::SERVICE_UNAVAILABLE, 1002, "系统繁忙!").await;
+    assert_eq!(gateway.post(GOOD).await.status(), StatusCode::OK);
+    *gateway.bus.no_journal.lock().unwrap() = None;
+    gateway.ledger_is("up").await;
+    assert_eq!(gateway.get(UNKNOWN).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn nothing_is_said_to_be_unknown_while_the_ledger_is_behind_the_journal() {
+    let gateway = Running::with(FakeBus::new(completed)).await;
+    let mut old = crate::stories::command();
+    old.time = events::Timestamp::from_micros(0);
+    gateway.bus.record([&old]);
+    gateway.ledger_is("down").await;
+    let response = gateway.get(UNKNOWN).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    // Nothing more comes: the journal ends with something old.
+    gateway.ledger_is("up").await;
+    assert_eq!(gateway.get(UNKNOWN).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_500_with_who_has_to_act() {
+    let gateway = Running::with(FakeBus::new(completed)).await;
+    let command = crate::stories::command();
+    gateway.bus.record([&command]);
+    gateway.projected(0).await;
+    gateway
+        .database
+        .execute("UPDATE saga SET timeline = 'x'")
+        .await;
+    let response = gateway.get(&format!("/sagas/{}", command.saga_id)).await;
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    let body = problem(response, status, 1001, "消息处理失败！").await;
+    let detail = body["detail"].as_str().unwrap();
+    assert!(detail.contains("an operator has to"), "{detail}");
+}
+
 #[tokio::test]
 async fn a_ledger_that_is_away_is_503_for_a_saga_this_instance_knows_nothing_of() {
     let gateway = Running::with(FakeBus::new(completed)).await;
     gateway.post(GOOD).await;
     gateway.ledger.away.send_replace(true);
-    let response = gateway
-        .get("/sagas/01934f00-0000-7000-8000-000000000001")
-        .await;
+    let response = gateway.get(UNKNOWN).await;
     assert_eq!(response.headers()["retry-after"], "1");
     problem(response, StatusCode::SERVICE_UNAVAILABLE, 1002, "系统繁忙!").await;
     let own = gateway.bus.last_published().saga_id;

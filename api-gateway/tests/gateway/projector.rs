@@ -8,6 +8,8 @@ use api_gateway::ledger::projector::Projector;
 use api_gateway::ledger::{Ledger, Row};
 use events::Event;
 use events::progress::Status;
+use saga::bus::Health;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +27,7 @@ fn projector(owner: &str, bus: &Arc<FakeBus>, ledger: &Arc<dyn Ledger>) -> Proje
         ledger: ledger.clone(),
         owner: owner.to_owned(),
         metrics: LedgerMetrics::new(),
+        health: watch::Sender::new(Health::Up),
     }
 }
 
@@ -75,6 +78,32 @@ async fn entries_that_are_no_event_are_skipped_and_stop_nothing() {
         stop.cancel();
     };
     tokio::join!(run, watch);
+}
+
+#[tokio::test]
+async fn messages_of_a_newer_build_are_told_from_garbage() {
+    let gateway = Running::with(FakeBus::without_workers()).await;
+    let metrics = async || gateway.get("/metrics").await.text().await.unwrap();
+    let lost = |metrics: &str| {
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("ledger_unsupported_events_total "));
+        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    };
+    let before: u64 = lost(&metrics().await);
+    let newer = |event: &Event, to: &str| {
+        let json = String::from_utf8(event.to_json()).unwrap();
+        json.replace("PurchaseAndRegister.v1", to)
+    };
+    let story = whole();
+    gateway
+        .bus
+        .record_raw(["PurchaseAndRegister.v2", "CouponBooked.v1"].map(|to| newer(&story[0], to)));
+    gateway.bus.record_raw(["garbage".to_owned()]);
+    gateway.bus.record(&story);
+    gateway.projected(5).await;
+    // All tests of this process count in the same place, but only this one has such messages.
+    assert_eq!(lost(&metrics().await), before + 2);
 }
 
 #[tokio::test]

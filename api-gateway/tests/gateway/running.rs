@@ -13,8 +13,10 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use reqwest::{Client, Response};
 use saga::Tasks;
 use saga::bus::Health;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::databases::OnSqlite;
 use crate::fake_bus::FakeBus;
@@ -27,7 +29,7 @@ pub(crate) struct Running {
     pub(crate) ledger: Arc<Watched>,
     pub(crate) tasks: Tasks,
     pub(crate) client: Client,
-    _database: OnSqlite,
+    pub(crate) database: OnSqlite,
 }
 
 /// A ledger that tells when it was written to, and that can be away.
@@ -46,6 +48,7 @@ impl Running {
         let (gateway, mut front) = Self::open(bus, wait_limit).await;
         front.take_replies(&gateway.tasks).await.unwrap();
         front.project(&gateway.tasks);
+        gateway.ledger_is("up").await;
         gateway
     }
 
@@ -72,7 +75,13 @@ impl Running {
             ..GatewayConfig::default()
         };
         let tasks = Tasks::new();
-        let front = Front::open(config, listener, surroundings, &tasks);
+        let front = Front::open(
+            config,
+            listener,
+            CancellationToken::new(),
+            surroundings,
+            &tasks,
+        );
         let gateway = Self {
             url,
             bus,
@@ -80,7 +89,7 @@ impl Running {
             ledger,
             tasks,
             client: Client::new(),
-            _database: database,
+            database,
         };
         (gateway, front)
     }
@@ -93,6 +102,17 @@ impl Running {
     pub(crate) async fn get(&self, path: &str) -> Response {
         let url = format!("{}{path}", self.url);
         self.client.get(url).send().await.unwrap()
+    }
+
+    /// Waits until this is what readiness says of the ledger, and returns all that it says.
+    pub(crate) async fn ledger_is(&self, state: &str) -> Value {
+        loop {
+            let readiness: Value = self.get("/readyz").await.json().await.unwrap();
+            if readiness["ledger"]["state"] == state {
+                return readiness;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Waits until the ledger has the journal up to here.

@@ -8,7 +8,7 @@ use saga::store::{Store, expect_rows, sagas_of, sqlite};
 use serde::Serialize;
 use sqlx::SqlitePool;
 
-use super::keys_of;
+use super::key_of;
 use crate::decide::{Regist, RegistDecider, Registered};
 
 pub(crate) struct SqliteStore(pub(crate) SqlitePool);
@@ -54,9 +54,8 @@ impl Store<RegistDecider> for SqliteStore {
     async fn load(&self, events: &[Event]) -> Result<Snapshot<Registered>, Failure> {
         let mut connection = self.0.acquire().await?;
         let decisions = sqlite::load_decisions(&mut connection, &sagas_of(events)).await?;
-        let keys = keys_of(events)
-            .into_iter()
-            .map(|(user, ticket)| [user.to_sql(), ticket.to_sql()]);
+        let keys = events.iter().filter_map(key_of);
+        let keys = keys.map(|(user, ticket)| [user.to_sql(), ticket.to_sql()]);
         let registered: Vec<(i64, i64)> = sqlx::query_as(FIND_REGISTERED)
             .bind(sqlite::json_rows(keys))
             .fetch_all(&mut *connection)

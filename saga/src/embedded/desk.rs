@@ -2,7 +2,6 @@
 //! anything in hand, and the file knows what to hand out again.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use events::Timestamp;
 use tokio::sync::mpsc;
@@ -15,10 +14,10 @@ use super::request::{
 use super::storage::{Claim, Claimed, Row};
 use super::topology::QueueName;
 use crate::bus::{DeliveryTag, Settlement, TopologyError};
+use crate::retry::RetryPolicy;
 
 pub(super) struct Desk {
-    /// The waits that a retry may have.
-    delays: Vec<Duration>,
+    retry: RetryPolicy,
     lines: HashMap<QueueName, Line>,
     replies: HashMap<String, Member>,
     last_tag: u64,
@@ -47,9 +46,9 @@ struct Held {
 }
 
 impl Desk {
-    pub(super) fn new(delays: Vec<Duration>) -> Self {
+    pub(super) fn new(retry: RetryPolicy) -> Self {
         Self {
-            delays,
+            retry,
             lines: HashMap::new(),
             replies: HashMap::new(),
             last_tag: 0,
@@ -124,7 +123,7 @@ impl Desk {
         now: Timestamp,
     ) -> Settled {
         let mut settled = Settled::default();
-        let Self { delays, lines, .. } = self;
+        let Self { retry, lines, .. } = self;
         let line = lines.get_mut(queue);
         let mut members = line.into_iter().flat_map(|line| &mut line.members);
         let Some(member) = members.find(|member| member.id == consumer) else {
@@ -138,7 +137,7 @@ impl Desk {
                 Settlement::Done => settled.done.push(position),
                 Settlement::Retry { after, failure } => settled.retried.push(Retried {
                     position,
-                    due_at: now + tier(delays, after),
+                    due_at: now + retry.tier(after).unwrap_or(after),
                     failure,
                 }),
                 Settlement::DeadLetter { failure } => {
@@ -225,13 +224,6 @@ impl Desk {
             suspect: true,
         })
     }
-}
-
-/// The configured wait that is as long as this or longer, for on RabbitMQ each wait is a queue and
-/// there are no others; past the longest, the longest.
-fn tier(delays: &[Duration], after: Duration) -> Duration {
-    let enough = delays.iter().filter(|delay| **delay >= after).min();
-    *enough.or(delays.iter().max()).unwrap_or(&after)
 }
 
 impl Line {

@@ -27,6 +27,10 @@ const GROUP_EVENTS: usize = 4_096;
 /// delivered again. Short enough that a crash forgets little.
 const SETTLE_WITHIN: Duration = Duration::from_millis(10);
 
+/// How often to look whether an operator's command has put something back: nobody waits for it with
+/// a stopwatch, and an idle system hardly notices.
+const LOOK_FOR_OTHERS: Duration = Duration::from_secs(1);
+
 pub(super) struct Engine {
     requests: mpsc::Receiver<Request>,
     storage: Storage,
@@ -39,6 +43,8 @@ pub(super) struct Engine {
     unwritten: Vec<Work>,
     /// When those that wait for company are written without it.
     settle_at: Option<Instant>,
+    /// When to look next whether somebody else wrote to the file.
+    look_at: Instant,
     /// Set while writing fails: when it is tried again even if nobody asks.
     trouble: Option<Trouble>,
     closing: Option<oneshot::Sender<()>>,
@@ -76,6 +82,7 @@ impl Engine {
             next_due: None,
             unwritten: Vec::new(),
             settle_at: None,
+            look_at: Instant::now(),
             trouble: None,
             closing: None,
         };
@@ -89,6 +96,7 @@ impl Engine {
         // What an earlier process had in hand is given back before anyone asks for it.
         let mut work = std::mem::take(&mut self.unwritten);
         loop {
+            self.look_for_others().await;
             if self.may_wait(&work) {
                 self.unwritten = work;
             } else {
@@ -123,7 +131,24 @@ impl Engine {
         let due = self.next_due.map(|due| due.since(Timestamp::now()));
         let settle_at = self.settle_at;
         let settle = settle_at.map(|at| at.saturating_duration_since(Instant::now()));
-        due.into_iter().chain(settle).min()
+        let look = self.look_at.saturating_duration_since(Instant::now());
+        due.into_iter().chain(settle).chain([look]).min()
+    }
+
+    /// Notes, now and then, that an operator's command may have put events back into any queue.
+    async fn look_for_others(&mut self) {
+        if Instant::now() < self.look_at {
+            return;
+        }
+        self.look_at = Instant::now() + LOOK_FOR_OTHERS;
+        match self.storage.was_written_by_others().await {
+            Ok(true) => self.desk.all_refilled(),
+            Ok(false) => {}
+            Err(error) => warn!(
+                error = chain(&error),
+                "it cannot be seen whether dead letters were put back"
+            ),
+        }
     }
 
     /// Whether the work is nothing but plain settlements that make room for nobody, and not for

@@ -9,12 +9,20 @@ use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqlSafeStr, SqliteConnection, SqlitePool};
+use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
+
+use crate::database;
 
 /// What brings a file to the schema of this build, by version. Never edited once released; add
 /// another.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "queues", include_str!("migrations/0001_queues.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "queues", include_str!("migrations/0001_queues.sql")),
+    (
+        2,
+        "operations",
+        include_str!("migrations/0002_operations.sql"),
+    ),
+];
 
 /// The one writer waits for nobody but an operator's shell or a checkpoint of a dying process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,7 +63,8 @@ impl BusFile {
         let _lock = lock(&path)?;
         let file = Self { path, _lock };
         let path = || file.path.clone();
-        let pool = SqlitePool::connect_with(file.writer_options()).await;
+        let options = writer_options(&file.path).create_if_missing(true);
+        let pool = SqlitePool::connect_with(options).await;
         let pool = pool.map_err(|source| OpenError::Database {
             path: path(),
             source,
@@ -70,28 +79,43 @@ impl BusFile {
     }
 
     pub(super) async fn writer(&self) -> Result<SqliteConnection, sqlx::Error> {
-        self.writer_options().connect().await
+        writer(&self.path).await
     }
+}
 
-    /// `FULL`: a commit is on the disk before it is answered.
-    fn writer_options(&self) -> SqliteConnectOptions {
-        SqliteConnectOptions::new()
-            .filename(&self.path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT)
-            .pragma("journal_size_limit", WAL_BYTES_KEPT)
-            .disable_statement_logging()
-    }
+/// A connection that writes. Beside the process that holds the lock, only what that one does not
+/// have in hand may be written.
+pub(super) async fn writer(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    writer_options(path).connect().await
+}
+
+/// `FULL`: a commit is on the disk before it is answered.
+fn writer_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("journal_size_limit", WAL_BYTES_KEPT)
+        .disable_statement_logging()
+}
+
+/// Whether the file has the schema of this build.
+pub(super) async fn is_current(path: &Path) -> Result<bool, sqlx::Error> {
+    let newest = MIGRATIONS.iter().map(|(version, ..)| *version).max();
+    let found: Option<i64> =
+        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
+            .fetch_one(&mut writer(path).await?)
+            .await?;
+    Ok(found == newest)
 }
 
 fn migrator() -> Migrator {
     let migrations = MIGRATIONS.iter().map(|&(version, name, sql)| {
         let kind = MigrationType::Simple;
-        Migration::new(version, name.into(), kind, sql.into_sql_str(), false)
+        Migration::new(version, name.into(), kind, sql.into(), false)
     });
-    Migrator::with_migrations(migrations.collect())
+    database::migrator(migrations.collect())
 }
 
 /// A connection that only reads, and so never waits for the writer nor makes it wait.

@@ -6,21 +6,21 @@ use async_trait::async_trait;
 use events::Event;
 use sqlx::SqliteConnection;
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::file;
 use super::storage::signed;
-use crate::bus::{JournalPage, JournalPosition, JournalReader};
+use crate::bus::{JournalPage, JournalPosition, JournalReader, JournalStart};
 use crate::failure::chain;
 use crate::retry::Backoff;
 
 pub(super) struct EmbeddedJournal {
-    pub(super) path: PathBuf,
-    pub(super) connection: Option<SqliteConnection>,
+    path: PathBuf,
+    connection: Option<SqliteConnection>,
     /// The position of the last event that is committed.
-    pub(super) end: watch::Receiver<i64>,
+    end: watch::Receiver<i64>,
     /// The position of the last event that was read.
-    pub(super) position: i64,
+    position: i64,
 }
 
 #[async_trait]
@@ -44,6 +44,29 @@ impl JournalReader for EmbeddedJournal {
 }
 
 impl EmbeddedJournal {
+    pub(super) fn new(path: PathBuf, end: watch::Receiver<i64>, from: JournalStart) -> Self {
+        let last = *end.borrow();
+        let position = match from {
+            JournalStart::First => 0,
+            JournalStart::After(JournalPosition(read)) if read > last => {
+                error!(
+                    read,
+                    last,
+                    "the journal ends before the position to go on from, so it was made anew; \
+                     it is read from its start"
+                );
+                0
+            }
+            JournalStart::After(JournalPosition(read)) => read,
+        };
+        Self {
+            path,
+            connection: None,
+            end,
+            position,
+        }
+    }
+
     async fn wait_for_more(&mut self) {
         let position = self.position;
         if self.end.wait_for(|end| *end > position).await.is_err() {
@@ -64,6 +87,16 @@ impl EmbeddedJournal {
         .bind(signed(max))
         .fetch_all(connection)
         .await?;
+        if let Some((found, _)) = rows.first()
+            && self.position > 0
+            && *found > self.position + 1
+        {
+            error!(
+                expected = self.position + 1,
+                found,
+                "the journal no longer has what was to be read next; it is missing from here on"
+            );
+        }
         self.position = rows.last().map_or(self.position, |(position, _)| *position);
         Ok(JournalPage {
             entries: rows

@@ -6,6 +6,7 @@
 //! is the only writer; publishers and consumers talk to it over one bounded queue.
 
 mod consumer;
+mod dead_letters;
 mod desk;
 mod engine;
 mod file;
@@ -33,11 +34,11 @@ use self::storage::Storage;
 use self::topology::Topology;
 use crate::Tasks;
 use crate::bus::{
-    Bus, Consumer, Health, JournalPosition, JournalReader, JournalStart, PublishError, Queue,
-    TopologyError,
+    Bus, Consumer, Health, JournalReader, JournalStart, PublishError, Queue, TopologyError,
 };
 use crate::retry::RetryPolicy;
 
+pub use self::dead_letters::EmbeddedDeadLetters;
 pub use self::file::OpenError;
 
 /// How many requests wait for the engine before those who ask wait, too. More than the engine takes
@@ -79,7 +80,7 @@ impl EmbeddedBus {
             OpenError::Database { path, source }
         })?;
         let (requests, taken) = mpsc::channel(REQUESTS);
-        let desk = Desk::new(config.retry.delays.clone());
+        let desk = Desk::new(config.retry.clone());
         let (engine, health, journal_end) = Engine::new(storage, found, taken, desk);
         tasks.spawn("embedded bus", engine.run());
         Ok(Arc::new(Self {
@@ -167,16 +168,8 @@ impl Bus for EmbeddedBus {
         &self,
         from: JournalStart,
     ) -> Result<Box<dyn JournalReader>, TopologyError> {
-        let position = match from {
-            JournalStart::First => 0,
-            JournalStart::After(JournalPosition(position)) => position,
-        };
-        Ok(Box::new(EmbeddedJournal {
-            path: self.config.path.clone(),
-            connection: None,
-            end: self.journal_end.clone(),
-            position,
-        }))
+        let (path, end) = (self.config.path.clone(), self.journal_end.clone());
+        Ok(Box::new(EmbeddedJournal::new(path, end, from)))
     }
 
     fn health(&self) -> watch::Receiver<Health> {

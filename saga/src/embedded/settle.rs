@@ -22,9 +22,9 @@ const EXHAUSTED: &str = "handed out again and again, and never settled: \
 
 const PARK_EXHAUSTED: &str = "
     INSERT INTO dead_letter (queue, position, event, attempts, deliveries, failure,
-                             first_failed_at, last_failed_at)
+                             first_failed_at, last_failed_at, requeued)
     SELECT queue, queued.position, event, attempts, deliveries, ?4,
-           coalesce(first_failed_at, ?5), ?5
+           coalesce(first_failed_at, ?5), ?5, requeued
     FROM json_each(?2) AS returned
     CROSS JOIN queued ON queue = ?1 AND queued.position = returned.value
     CROSS JOIN journal ON journal.position = queued.position
@@ -54,9 +54,9 @@ const RETRY: &str = "
 
 const PARK: &str = "
     INSERT INTO dead_letter (queue, position, event, attempts, deliveries, failure,
-                             first_failed_at, last_failed_at)
+                             first_failed_at, last_failed_at, requeued)
     SELECT queue, queued.position, event, attempts + 1, deliveries, parked.value ->> 1,
-           coalesce(first_failed_at, ?3), ?3
+           coalesce(first_failed_at, ?3), ?3, requeued
     FROM json_each(?2) AS parked
     CROSS JOIN queued ON queue = ?1 AND queued.position = parked.value ->> 0
     CROSS JOIN journal ON journal.position = queued.position";

@@ -46,6 +46,8 @@ pub(super) struct Storage {
     file: BusFile,
     connection: Option<SqliteConnection>,
     last_position: i64,
+    /// SQLite's own mark of what other connections wrote, as far as we know it.
+    data_version: Option<i64>,
 }
 
 /// What a file holds that was open before.
@@ -169,6 +171,7 @@ impl Storage {
             file,
             connection: None,
             last_position: 0,
+            data_version: None,
         }
     }
 
@@ -201,6 +204,17 @@ impl Storage {
         self.last_position = last_position.unwrap_or(0);
         self.connection = Some(connection);
         Ok(Found { in_hand, next_due })
+    }
+
+    /// Whether somebody else has written to the file since this was asked last.
+    pub(super) async fn was_written_by_others(&mut self) -> Result<bool, sqlx::Error> {
+        let Some(connection) = &mut self.connection else {
+            return Ok(false);
+        };
+        let version: i64 = sqlx::query_scalar("PRAGMA data_version")
+            .fetch_one(connection)
+            .await?;
+        Ok(self.data_version.replace(version) != Some(version))
     }
 
     /// Forgets the connection, after an error that it may not have survived.
@@ -364,8 +378,8 @@ mod tests {
             CLAIM_SUSPECT,
         ];
         for statement in here.into_iter().chain(settle::STATEMENTS) {
-            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
-            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain)
+            let explain = format!("EXPLAIN QUERY PLAN {statement}");
+            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(&explain)
                 .fetch_all(&mut connection)
                 .await
                 .unwrap();

@@ -10,6 +10,7 @@ pub use worker::{BackendConfig, BackendFlags, run_worker};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Command;
 use tokio::signal::unix::{SignalKind, signal};
@@ -54,15 +55,19 @@ where
         let tasks = Tasks::new();
         stop_on_signal(&tasks)?;
         let running = match start(settings, tasks.clone()).await {
-            // A stop while it still waited for its dependencies is no failure.
-            Err(_) if tasks.stop_token().is_cancelled() => return Ok(()),
+            // A stop while it still waited for its dependencies is no failure; a crash is one.
+            Err(_) if tasks.stop_token().is_cancelled() => return Ok(tasks.crash()?),
             started => started?,
         };
         running.until_stopped(name, &tasks).await
     })
 }
 
-/// The first signal asks politely, the second does not ask.
+/// Longer than the stop of a started process, which tells better what it waits for.
+const EXIT_AFTER: Duration = SHUTDOWN_LIMIT.saturating_add(Duration::from_secs(1));
+
+/// The first signal asks politely, the second does not ask, and time does not ask either: a start
+/// that hears no stop must not outlive it.
 fn stop_on_signal(tasks: &Tasks) -> std::io::Result<()> {
     let (mut interrupt, mut terminate) = (
         signal(SignalKind::interrupt())?,
@@ -74,16 +79,15 @@ fn stop_on_signal(tasks: &Tasks) -> std::io::Result<()> {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => {}
         }
         info!("stopping: finishing what is in hand (once more to stop at once)");
         stopping.stop();
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            () = tokio::time::sleep(SHUTDOWN_LIMIT) => return,
+            _ = interrupt.recv() => warn!("stopped at once; what was in hand is delivered again"),
+            _ = terminate.recv() => warn!("stopped at once; what was in hand is delivered again"),
+            () = tokio::time::sleep(EXIT_AFTER) => error!("the stop took too long; stopped at once"),
         }
-        warn!("stopped at once; what was in hand is delivered again");
         std::process::exit(1);
     });
     Ok(())

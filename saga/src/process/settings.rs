@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::config;
 use crate::participant::LoopOptions;
-use crate::rabbitmq::{Packing, RabbitMqConfig, TopologyMode};
+use crate::rabbitmq::{Packing, RabbitMqConfig, TopologyMode, check_namespace};
 use crate::retry::RetryPolicy;
 use crate::telemetry::LogFormat;
 
@@ -43,7 +43,7 @@ pub struct RuntimeFlags {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct RuntimeConfig {
-    #[serde(deserialize_with = "config::text")]
+    #[serde(deserialize_with = "namespace")]
     pub namespace: String,
     #[serde(deserialize_with = "at_least_one")]
     pub batch_limit: usize,
@@ -75,6 +75,7 @@ impl RuntimeConfig {
         LoopOptions {
             batch_limit: self.batch_limit,
             retry: self.retry(),
+            jitter_seed: None,
         }
     }
 
@@ -93,6 +94,10 @@ impl RuntimeConfig {
             ..RabbitMqConfig::new(url, client_name)
         }
     }
+}
+
+fn namespace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    config::checked(deserializer, check_namespace)
 }
 
 fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {

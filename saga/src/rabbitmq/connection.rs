@@ -17,6 +17,7 @@ use super::declare::{TopologyMode, prepare};
 use super::topology::{Names, Topology};
 use super::{ConfigError, Packing, RabbitMqConfig};
 use crate::bus::TopologyError;
+use crate::retry::RetryPolicy;
 
 /// A broker that starts answers late. An attempt given up keeps a socket and a thread until its peer
 /// answers or goes away, so this is generous.
@@ -34,30 +35,18 @@ pub(super) struct Settings {
     uri: AMQPUri,
     pub(super) names: Names,
     pub(super) client_name: String,
-    pub(super) delays: Vec<Duration>,
+    pub(super) retry: RetryPolicy,
     pub(super) packing: Packing,
     pub(super) prefetch: u16,
     topology: Topology,
-    mode: TopologyMode,
+    pub(super) mode: TopologyMode,
     /// Two connections of one process that declare the same queue at once get in each other's way.
     declaring: Mutex<()>,
 }
 
 impl Settings {
     pub(super) fn check(config: RabbitMqConfig) -> Result<Self, ConfigError> {
-        let mut uri: AMQPUri = config
-            .url
-            .parse()
-            .map_err(|reason| ConfigError::Url { reason })?;
-        // The client would connect to localhost instead, and say nothing.
-        if config.url.contains('[') {
-            let reason = "IPv6 addresses are not supported; use a host name".to_owned();
-            return Err(ConfigError::Url { reason });
-        }
-        // A trailing slash means the vhost "" to the letter of the URL, and "/" to who wrote it.
-        if uri.vhost.is_empty() {
-            "/".clone_into(&mut uri.vhost);
-        }
+        let mut uri = parse_url(&config.url)?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
         check_namespace(&config.namespace)?;
         if config.packing.max_events_per_message == 0 || config.packing.confirm_window == 0 {
@@ -69,7 +58,7 @@ impl Settings {
             topology: Topology::of_choreography(&names, &config.retry.delays),
             names,
             client_name: config.client_name,
-            delays: config.retry.delays,
+            retry: config.retry,
             prefetch: config.prefetch.unwrap_or(config.packing.prefetch()).max(1),
             packing: config.packing,
             mode: config.topology,
@@ -85,12 +74,33 @@ impl Settings {
     pub(super) fn topology(&self) -> &Topology {
         &self.topology
     }
+
+    /// Declares or checks the topology.
+    pub(super) async fn prepare(&self, connection: &Connection) -> Result<(), Trouble> {
+        let _alone = self.declaring.lock().await;
+        prepare(connection, &self.topology, self.mode).await
+    }
 }
 
 /// Names on the broker hold 255 bytes; ours take less than half of that.
 const NAMESPACE_LIMIT: usize = 64;
 
-fn check_namespace(namespace: &str) -> Result<(), ConfigError> {
+pub(super) fn parse_url(url: &str) -> Result<AMQPUri, ConfigError> {
+    let parsed = url.parse::<AMQPUri>();
+    let mut uri = parsed.map_err(|reason| ConfigError::Url { reason })?;
+    // The client would connect to localhost instead, and say nothing.
+    if url.contains('[') {
+        let reason = "IPv6 addresses are not supported; use a host name".to_owned();
+        return Err(ConfigError::Url { reason });
+    }
+    // A trailing slash means the vhost "" to the letter of the URL, and "/" to who wrote it.
+    if uri.vhost.is_empty() {
+        "/".clone_into(&mut uri.vhost);
+    }
+    Ok(uri)
+}
+
+pub(super) fn check_namespace(namespace: &str) -> Result<(), ConfigError> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if namespace.len() > NAMESPACE_LIMIT || !namespace.chars().all(is_plain) {
         return Err(ConfigError::Namespace {
@@ -111,8 +121,7 @@ impl Link {
     /// Connects under `<client>.<purpose>` and declares or checks the topology.
     pub(super) async fn open(settings: &Settings, purpose: &str) -> Result<Self, Trouble> {
         let link = Self::connect(settings, purpose).await?;
-        let _alone = settings.declaring.lock().await;
-        prepare(&link.connection, &settings.topology, settings.mode).await?;
+        settings.prepare(&link.connection).await?;
         Ok(link)
     }
 
@@ -150,6 +159,8 @@ pub(super) enum Trouble {
     Missing { what: String },
     #[error("no answer to the connection request")]
     Silent,
+    #[error("the connection was lost")]
+    Lost,
     #[error("confirms stopped coming")]
     Stalled,
     #[error("the queue {queue} ended its consumer")]
@@ -177,6 +188,17 @@ impl Trouble {
             _ => Self::Broker(error),
         }
     }
+
+    /// What the broker's answer to a consumer of the queue means. It says 406 of a stream while its
+    /// members start, so that is not final here.
+    pub(super) fn of_consuming(queue: &str, error: lapin::Error) -> Self {
+        match error.kind() {
+            ErrorKind::ProtocolError(refusal) if refusal.get_id() == PRECONDITION_FAILED => {
+                Self::Broker(error)
+            }
+            _ => Self::with(format!("consumer of queue {queue}"), error),
+        }
+    }
 }
 
 /// A name for the wire, which holds 255 bytes.
@@ -192,6 +214,8 @@ pub(super) fn shortened(text: &str) -> ShortString {
 
 #[cfg(test)]
 mod tests {
+    use lapin::protocol::{AMQPError, AMQPSoftError};
+
     use super::*;
 
     fn config(url: &str) -> RabbitMqConfig {
@@ -220,6 +244,29 @@ mod tests {
             spoil(&mut config);
             Settings::check(config).unwrap_err();
         }
+    }
+
+    #[test]
+    fn what_is_final_for_a_declaration_may_pass_for_a_consumer() {
+        let answer = |kind: AMQPSoftError| -> lapin::Error {
+            ErrorKind::ProtocolError(AMQPError::new(kind.into(), "because".into())).into()
+        };
+        let refused = || answer(AMQPSoftError::ACCESSREFUSED);
+        let unfit = || answer(AMQPSoftError::PRECONDITIONFAILED);
+        for error in [refused(), unfit()] {
+            assert!(matches!(
+                Trouble::with("q".into(), error),
+                Trouble::Topology(_)
+            ));
+        }
+        assert!(matches!(
+            Trouble::of_consuming("q", refused()),
+            Trouble::Topology(_)
+        ));
+        assert!(matches!(
+            Trouble::of_consuming("q", unfit()),
+            Trouble::Broker(_)
+        ));
     }
 
     #[test]

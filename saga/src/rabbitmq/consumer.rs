@@ -2,8 +2,11 @@
 //!
 //! Failures never go back to the queue by a `nack`, which newer brokers do not count: the worker
 //! publishes a copy of the one event to a retry tier or to the dead-letter queue, waits for the
-//! confirm, and only then acknowledges. A pack that has come back twice is not handled but taken
-//! apart, so that an event which takes the process down ends alone.
+//! confirm, and only then acknowledges.
+//!
+//! What came back twice may be what takes the process down, and a message in hand then uses up one
+//! of its deliveries, guilty or not. So such a pack is not handled but taken apart, and such an event
+//! is handed out while nothing else of its queue is in hand here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +20,7 @@ use super::copy::{Failed, attempts, comebacks, split};
 use super::in_hand::InHand;
 use super::pack::{Address, Parcel, decode, take_apart};
 use super::publisher::Publisher;
+use super::spec::Pace;
 use super::subscription::Subscription;
 use super::topology::tier;
 use crate::bus::{Consumer, Delivery, DeliveryTag, Settlement};
@@ -32,10 +36,18 @@ pub(super) struct WorkConsumer {
     publisher: Publisher,
     settings: Arc<Settings>,
     in_hand: InHand,
-    /// The connection that delivered what is in hand.
+    /// The session that delivered what is in hand.
     epoch: u64,
-    /// A pack that is to be taken apart before anything else.
-    suspect: Option<DeliveryTag>,
+    /// What has to be done before another message is taken.
+    first: Option<First>,
+}
+
+#[derive(Clone, Copy)]
+enum First {
+    /// A suspect pack.
+    TakeApart(DeliveryTag),
+    /// Consuming with less, or again with all.
+    Reopen(Pace),
 }
 
 impl WorkConsumer {
@@ -52,20 +64,36 @@ impl WorkConsumer {
             settings: Arc::clone(settings),
             in_hand: InHand::default(),
             epoch: 0,
-            suspect: None,
+            first: None,
+        }
+    }
+
+    /// Tags of an earlier session mean other messages by now, or none.
+    fn forget_what_was_taken_back(&mut self) {
+        if self.subscription.epoch() != self.epoch {
+            self.epoch = self.subscription.epoch();
+            self.in_hand.forget();
+            self.first = None;
         }
     }
 
     fn accept(&mut self, message: lapin::message::Delivery, into: &mut Vec<Delivery>) {
-        if self.subscription.epoch() != self.epoch {
-            self.epoch = self.subscription.epoch();
-            self.in_hand.forget();
-            self.suspect = None;
-        }
+        self.forget_what_was_taken_back();
         let is_suspect = comebacks(&message.properties) >= COMEBACKS_OF_A_SUSPECT;
         if is_suspect && take_apart(&message.data).len() > 1 {
-            self.suspect = Some(self.in_hand.take(message, 1));
+            let pack = self.in_hand.take(message, 1);
+            self.first = Some(First::TakeApart(pack));
             return;
+        }
+        match (self.subscription.pace(), is_suspect) {
+            (Some(Pace::Full), true) => {
+                // It is left to the broker, with all that came along, and comes again alone.
+                self.first = Some(First::Reopen(Pace::Single));
+                return;
+            }
+            // Suspects were returned to the head of the queue, so they are through.
+            (Some(Pace::Single), false) => self.first = Some(First::Reopen(Pace::Full)),
+            _ => {}
         }
         let attempts = attempts(&message.properties);
         let events = decode(&message.data);
@@ -77,11 +105,24 @@ impl WorkConsumer {
         }));
     }
 
+    async fn do_first(&mut self) {
+        self.forget_what_was_taken_back();
+        match self.first {
+            Some(First::TakeApart(tag)) => self.take_apart(tag).await,
+            Some(First::Reopen(pace)) => {
+                if pace == Pace::Single {
+                    let queue = self.subscription.queue();
+                    warn!(queue, "an event came back twice; it is handed out alone");
+                }
+                self.subscription.reopen(pace);
+            }
+            None => {}
+        }
+        self.first = None;
+    }
+
     /// Publishes each event of the suspect alone to the queue, then acknowledges the pack.
-    async fn take_suspect_apart(&mut self) {
-        let Some(tag) = self.suspect else {
-            return;
-        };
+    async fn take_apart(&mut self, tag: DeliveryTag) {
         let Some((pack, _)) = self.in_hand.event(tag) else {
             return;
         };
@@ -93,7 +134,6 @@ impl WorkConsumer {
             events, "a pack came back twice; its events are tried one by one"
         );
         self.publish_then_settle(&[tag], copies).await;
-        self.suspect = None;
     }
 
     /// Publishes copies until they are confirmed, or until the broker has taken the originals back.
@@ -120,15 +160,12 @@ impl WorkConsumer {
         self.subscription.acknowledge(acknowledgements);
     }
 
-    /// The retry tier with this delay, or the next longer one, or else the longest.
     fn tier(&self, after: Duration) -> Address {
         let queue = self.subscription.queue();
-        let delays = &self.settings.delays;
-        let fitting = delays.iter().filter(|delay| **delay >= after).min();
-        match fitting.or_else(|| delays.iter().max()) {
+        match self.settings.retry.tier(after) {
             Some(delay) => Address::Queue {
                 exchange: self.settings.names.retry(),
-                key: tier(queue, *delay),
+                key: tier(queue, delay),
             },
             None => self.parking(),
         }
@@ -159,10 +196,10 @@ impl Consumer for WorkConsumer {
     async fn receive(&mut self, max: usize) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
         while deliveries.is_empty() {
-            self.take_suspect_apart().await;
+            self.do_first().await;
             let message = self.subscription.next().await;
             self.accept(message, &mut deliveries);
-            while self.suspect.is_none() && deliveries.len() < max {
+            while self.first.is_none() && deliveries.len() < max {
                 let Some(message) = self.subscription.next_ready() else {
                     break;
                 };
@@ -175,6 +212,7 @@ impl Consumer for WorkConsumer {
     }
 
     async fn settle(&mut self, settlements: Vec<(DeliveryTag, Settlement)>) {
+        self.forget_what_was_taken_back();
         let (mut originals, mut copies) = (Vec::new(), Vec::new());
         for (tag, settlement) in settlements {
             let (to, failure) = match settlement {

@@ -7,19 +7,21 @@
 use events::{EVENT_CONTENT_TYPE, Event, Timestamp};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
-use lapin::types::{AMQPValue, FieldTable, LongString};
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use uuid::Uuid;
 
 use super::connection::shortened;
 use super::pack::{Address, Label, PERSISTENT, Parcel, take_apart};
 
 const ATTEMPTS: &str = "x-saga-attempts";
-const FAILURE: &str = "x-saga-failure";
+pub(super) const FAILURE: &str = "x-saga-failure";
 const SERVICE: &str = "x-saga-service";
-const FIRST_FAILURE: &str = "x-saga-first-failure";
-const LAST_FAILURE: &str = "x-saga-last-failure";
-const ORIGINAL_EXCHANGE: &str = "x-saga-original-exchange";
-const ORIGINAL_ROUTING_KEY: &str = "x-saga-original-routing-key";
+pub(super) const FIRST_FAILURE: &str = "x-saga-first-failure";
+pub(super) const LAST_FAILURE: &str = "x-saga-last-failure";
+pub(super) const ORIGINAL_EXCHANGE: &str = "x-saga-original-exchange";
+pub(super) const ORIGINAL_ROUTING_KEY: &str = "x-saga-original-routing-key";
+/// How often an operator put it back from a dead-letter queue; each time its attempts start afresh.
+pub(super) const REQUEUED: &str = "x-saga-requeued";
 /// Set by quorum queues: how often the message came back. From 4.3 on the first counts only what the
 /// broker takes for failures, and the second counts all.
 const COMEBACKS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
@@ -62,6 +64,9 @@ impl Failed<'_> {
             let earlier = header(&delivery.properties, name).cloned();
             headers.insert(name.into(), earlier.unwrap_or_else(|| text(value)));
         }
+        if let Some(requeued) = header(&delivery.properties, REQUEUED) {
+            headers.insert(REQUEUED.into(), requeued.clone());
+        }
         let properties = properties(delivery, self.json).with_headers(headers);
         parcel(address, self.json, properties)
     }
@@ -88,24 +93,38 @@ fn parcel(address: Address, json: &[u8], properties: BasicProperties) -> Parcel 
     }
 }
 
-/// The properties of an event that can be read, or of the message it came alone in.
-fn properties(delivery: &Delivery, json: &[u8]) -> BasicProperties {
+/// The properties of an event that can be read; else those of the message it came alone in that only
+/// describe it. With a foreign `user_id` the broker would close our channel at each try, and with its
+/// `expiration` it would drop what is parked.
+pub(super) fn properties(delivery: &Delivery, json: &[u8]) -> BasicProperties {
     if let Ok(event) = Event::from_json(json) {
         return Label::of(&event).into_properties();
     }
     let came_alone = delivery.data == json;
-    let mut properties = BasicProperties::default().with_content_type(EVENT_CONTENT_TYPE.into());
-    if came_alone {
-        properties = delivery
-            .properties
-            .clone()
-            .with_headers(FieldTable::default());
+    let came_with = came_alone.then_some(&delivery.properties);
+    let text = |property: fn(&BasicProperties) -> &Option<ShortString>| {
+        came_with.and_then(|properties| property(properties).clone())
+    };
+    // A message that comes back as unroutable is known by its id.
+    let minted = || shortened(&Uuid::now_v7().to_string());
+    let content_type = text(BasicProperties::content_type);
+    let mut properties = BasicProperties::default()
+        .with_delivery_mode(PERSISTENT)
+        .with_message_id(text(BasicProperties::message_id).unwrap_or_else(minted))
+        .with_content_type(content_type.unwrap_or_else(|| EVENT_CONTENT_TYPE.into()));
+    if let Some(saga) = text(BasicProperties::correlation_id) {
+        properties = properties.with_correlation_id(saga);
     }
-    if properties.message_id().is_none() {
-        // A message that comes back as unroutable is known by its id.
-        properties = properties.with_message_id(shortened(&Uuid::now_v7().to_string()));
+    if let Some(message_type) = text(BasicProperties::kind) {
+        properties = properties.with_type(message_type);
     }
-    properties.with_delivery_mode(PERSISTENT)
+    if let Some(source) = text(BasicProperties::app_id) {
+        properties = properties.with_app_id(source);
+    }
+    if let Some(at) = came_with.and_then(|properties| *properties.timestamp()) {
+        properties = properties.with_timestamp(at);
+    }
+    properties
 }
 
 /// How often handling has failed before.
@@ -140,14 +159,12 @@ pub(super) fn integer(value: &AMQPValue) -> Option<i64> {
     }
 }
 
-fn text(value: &str) -> AMQPValue {
+pub(super) fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(value))
 }
 
 #[cfg(test)]
 mod tests {
-    use lapin::types::ShortString;
-
     use super::*;
 
     fn dead_letter() -> Address {
@@ -208,10 +225,14 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_cannot_be_read_keeps_the_properties_it_came_with() {
+    fn a_copy_that_cannot_be_read_keeps_what_describes_it_and_nothing_that_acts() {
         let came_with = BasicProperties::default()
             .with_message_id("m-1".into())
-            .with_app_id("someone".into());
+            .with_app_id("someone".into())
+            .with_user_id("someone".into())
+            .with_expiration("1000".into())
+            .with_reply_to("elsewhere".into())
+            .with_timestamp(7);
         let copy = fail(&delivery("", "q", came_with), "no event");
         assert_eq!(
             copy.message_id().as_ref().map(ShortString::as_str),
@@ -222,6 +243,10 @@ mod tests {
             Some("someone")
         );
         assert_eq!(*copy.delivery_mode(), Some(PERSISTENT));
+        assert_eq!(*copy.timestamp(), Some(7));
+        for gone in [copy.user_id(), copy.expiration(), copy.reply_to()] {
+            assert_eq!(*gone, None);
+        }
     }
 
     #[test]

@@ -52,12 +52,17 @@ pub(super) async fn prepare(
     Ok(channel.close(200, "prepared".into()).await?)
 }
 
-/// Removes everything of the topology, with all messages in it.
-pub(super) async fn remove(connection: &Connection, topology: &Topology) -> lapin::Result<()> {
+/// Removes everything of the topology and the record of operations, with all messages in it.
+pub(super) async fn remove(
+    connection: &Connection,
+    topology: &Topology,
+    operations: &str,
+) -> lapin::Result<()> {
     let channel = connection.create_channel().await?;
-    for queue in &topology.queues {
+    let queues = topology.queues.iter().map(|queue| queue.name.as_str());
+    for queue in queues.chain([operations]) {
         let options = QueueDeleteOptions::default();
-        channel.queue_delete(short(&queue.name)?, options).await?;
+        channel.queue_delete(short(queue)?, options).await?;
     }
     for exchange in &topology.exchanges {
         let options = ExchangeDeleteOptions::default();
@@ -93,7 +98,7 @@ async fn declare_exchange(
         .await
 }
 
-async fn declare_queue(
+pub(super) async fn declare_queue(
     channel: &Channel,
     queue: &QueueDefinition,
     passive: bool,

@@ -18,7 +18,7 @@ use tracing::error;
 
 use super::Packing;
 use super::connection::{Settings, Trouble, short, shortened};
-use super::pack::{Address, Backlog, Pack, TicketId};
+use super::pack::{Address, Backlog, CallId, Pack};
 use super::topology::Names;
 use crate::bus::PublishError;
 
@@ -38,15 +38,15 @@ pub(super) struct Window {
 struct Landed {
     number: u64,
     message_id: Option<ShortString>,
-    /// Exchange and routing key, for who has to find out.
+    /// For who has to find out.
     to: String,
-    tickets: Vec<(TicketId, usize)>,
+    calls: Vec<(CallId, usize)>,
     confirmation: Result<Confirmation, lapin::Error>,
 }
 
 /// What became of one message.
 pub(super) struct Fate {
-    pub(super) tickets: Vec<(TicketId, usize)>,
+    pub(super) calls: Vec<(CallId, usize)>,
     pub(super) outcome: Result<(), Unpublished>,
 }
 
@@ -101,7 +101,7 @@ impl Window {
             let Some(pack) = backlog.next(&self.packing) else {
                 return;
             };
-            let events: usize = pack.tickets.iter().map(|(_, events)| events).sum();
+            let events: usize = pack.calls.iter().map(|(_, events)| events).sum();
             metrics::histogram!("saga_message_events").record(events as f64);
             self.last += 1;
             self.since.insert(self.last, Instant::now());
@@ -182,16 +182,26 @@ impl Landed {
             }
         };
         Fate {
-            tickets: self.tickets,
+            calls: self.calls,
             outcome,
         }
     }
 }
 
+/// The exchange and what kind of message it does not route. Becomes a metric's label, so it names no
+/// gateway instance.
+fn kind_of(exchange: &str, address: &Address) -> String {
+    let key = match address {
+        Address::Route(route) => route.key.split('.').next().unwrap_or_default(),
+        Address::Queue { key, .. } => key,
+    };
+    format!("{exchange} with key {key}")
+}
+
 /// Resolves when the broker has confirmed the message.
 async fn send(channel: Channel, number: u64, exchange: String, key: String, pack: Pack) -> Landed {
     let message_id = pack.properties.message_id().clone();
-    let to = format!("{exchange} with key {key}");
+    let to = kind_of(&exchange, &pack.address);
     let confirmation = async {
         // Returned if no queue takes it, rather than dropped.
         let options = BasicPublishOptions {
@@ -210,7 +220,32 @@ async fn send(channel: Channel, number: u64, exchange: String, key: String, pack
         number,
         message_id,
         to,
-        tickets: pack.tickets,
+        calls: pack.calls,
         confirmation: confirmation.await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{Class, Route};
+
+    use super::*;
+
+    #[test]
+    fn what_is_unroutable_is_told_without_the_instance_that_waits_for_it() {
+        let route = Address::Route(Route {
+            class: Class::Event,
+            key: "TicketDeleted.gateway-7".into(),
+        });
+        assert_eq!(
+            kind_of("saga.events", &route),
+            "saga.events with key TicketDeleted"
+        );
+        let copy = Address::Queue {
+            exchange: "saga.dlx".into(),
+            key: "ticket-worker.PurchaseAndRegister".into(),
+        };
+        let told = kind_of("saga.dlx", &copy);
+        assert_eq!(told, "saga.dlx with key ticket-worker.PurchaseAndRegister");
     }
 }

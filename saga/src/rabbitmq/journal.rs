@@ -1,29 +1,41 @@
 //! Reads the journal: a stream queue over plain AMQP.
 //!
 //! A position is the stream offset of a *message*, packed or not, so a page always ends with a whole
-//! message. The broker may start with an earlier message than was asked for; what was read before
-//! is passed over.
+//! message. Each session asks for the last message that was read before, once more, as the proof that
+//! this is the journal which the position belongs to; then it is passed over, with any earlier one.
+//! A journal that was made anew ends before it, and would otherwise be passed over for ever.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use lapin::message::Delivery;
+use tokio::time::{Instant, timeout_at};
 use tracing::error;
 
 use super::copy::{header, integer};
 use super::in_hand::Acknowledgement;
 use super::pack::decode;
+use super::spec::Pace;
 use super::subscription::Subscription;
 use crate::bus::{JournalPage, JournalPosition, JournalReader, JournalStart};
 
 /// Where a message stands in the stream; set by the broker.
 const OFFSET: &str = "x-stream-offset";
 
+/// A broker sends what is asked for and there within milliseconds. AMQP has no other way to tell the
+/// end of a stream. Should it be slower, the journal is read again, which is safe.
+const PROOF_WITHIN: Duration = Duration::from_secs(5);
+
 pub(super) struct StreamReader {
     subscription: Subscription,
     /// The offset to go on with, shared with the subscription that reopens the stream there.
     next: Arc<AtomicI64>,
+    /// The session that messages come from.
+    session: u64,
+    /// By when it has to show that the journal reaches as far as was read; none once it has.
+    proof_due: Option<Instant>,
 }
 
 /// The offset of the first message to read.
@@ -37,10 +49,50 @@ pub(super) fn first_offset(from: JournalStart) -> Arc<AtomicI64> {
 
 impl StreamReader {
     pub(super) fn new(subscription: Subscription, next: Arc<AtomicI64>) -> Self {
-        Self { subscription, next }
+        Self {
+            subscription,
+            next,
+            session: 0,
+            proof_due: None,
+        }
     }
 
-    fn accept(&self, message: &Delivery, page: &mut JournalPage) {
+    /// The next message, over as many sessions as it takes.
+    async fn next(&mut self) -> Delivery {
+        loop {
+            self.subscription.connected().await;
+            if self.session != self.subscription.epoch() {
+                self.session = self.subscription.epoch();
+                let is_going_on = self.next.load(Ordering::Relaxed) > 0;
+                self.proof_due = is_going_on.then(|| Instant::now() + PROOF_WITHIN);
+            }
+            let next = self.subscription.next_of_session();
+            let next = match self.proof_due {
+                Some(due) => timeout_at(due, next).await,
+                None => Ok(next.await),
+            };
+            match next {
+                Ok(Some(message)) => return message,
+                // The session has ended; there will be another.
+                Ok(None) => {}
+                Err(_) => self.start_over(),
+            }
+        }
+    }
+
+    /// The journal ends before the place to go on from.
+    fn start_over(&mut self) {
+        error!(
+            queue = self.subscription.queue(),
+            offset = self.next.load(Ordering::Relaxed),
+            "the journal ends before the offset to go on from, so it was made anew; \
+             it is read from its start"
+        );
+        self.next.store(0, Ordering::Relaxed);
+        self.subscription.reopen(Pace::Full);
+    }
+
+    fn accept(&mut self, message: &Delivery, page: &mut JournalPage) {
         let Some(offset) = header(&message.properties, OFFSET).and_then(integer) else {
             let queue = self.subscription.queue();
             error!(
@@ -49,7 +101,20 @@ impl StreamReader {
             );
             return;
         };
-        if offset >= self.next.load(Ordering::Relaxed) {
+        let next = self.next.load(Ordering::Relaxed);
+        if self.proof_due.is_some() && offset >= next - 1 {
+            self.proof_due = None;
+            if offset > next {
+                let queue = self.subscription.queue();
+                error!(
+                    queue,
+                    expected = next,
+                    found = offset,
+                    "the journal no longer has what was to be read next; it is missing from here on"
+                );
+            }
+        }
+        if offset >= next {
             page.entries.extend(decode(&message.data));
             page.position = JournalPosition(offset);
             self.next.store(offset.saturating_add(1), Ordering::Relaxed);
@@ -74,7 +139,7 @@ impl JournalReader for StreamReader {
             position: before,
         };
         while page.entries.is_empty() {
-            let mut message = self.subscription.next().await;
+            let mut message = self.next().await;
             self.accept(&message, &mut page);
             while page.entries.len() < max {
                 let Some(next) = self.subscription.next_ready() else {

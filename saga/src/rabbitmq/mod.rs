@@ -1,23 +1,27 @@
 //! The production bus: RabbitMQ 3.10 and 4.x, over lapin.
 //!
 //! Two connections, each with a supervisor of its own: one publishes ([`publisher`]), one consumes
-//! ([`subscription`]), because a broker that is short of memory or disk stops reading from a
-//! connection that publishes, acknowledgements included. Either is dropped on any error, and opened
-//! again after a back-off. [`topology`] is derived from the choreography table, as data. Events
+//! ([`supervisor`]), because a broker that is short of memory or disk stops reading from a
+//! connection that publishes, acknowledgements included. Either is opened again after a back-off
+//! when it is lost. [`topology`] is derived from the choreography table, as data. Events
 //! travel packed ([`pack`]), which is nobody's business outside of this folder.
 
 mod connection;
 mod consumer;
 mod copy;
+mod dead_letters;
 mod declare;
 mod health;
 mod in_flight;
 mod in_hand;
 mod journal;
+mod operations;
 mod pack;
+mod parked;
 mod publisher;
 mod spec;
 mod subscription;
+mod supervisor;
 pub mod topology;
 
 use std::sync::Arc;
@@ -28,6 +32,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use self::dead_letters::RabbitMqDeadLetters;
 pub use self::declare::TopologyMode;
 
 use self::connection::{Link, Settings};
@@ -130,11 +135,21 @@ pub enum ConfigError {
     #[error("the AMQP URL is wrong: {reason}")]
     Url { reason: String },
     #[error(
-        "the namespace {namespace:?} is not 1 to 64 letters, digits, dots, dashes, underscores"
+        "the namespace {namespace:?} is not up to 64 letters, digits, dots, dashes, underscores"
     )]
     Namespace { namespace: String },
     #[error("events per message and messages in flight must be at least 1")]
     Packing,
+}
+
+/// Whether a broker may be there, so that a setting can be refused by its name.
+pub fn check_url(url: &str) -> Result<(), ConfigError> {
+    connection::parse_url(url).map(drop)
+}
+
+/// Whether it can be a prefix of names on the broker.
+pub fn check_namespace(namespace: &str) -> Result<(), ConfigError> {
+    connection::check_namespace(namespace)
 }
 
 /// A [`Bus`] on RabbitMQ.
@@ -156,7 +171,7 @@ impl RabbitMqBus {
         let health = Arc::new(HealthBoard::new(settings.broker()));
         let closing = CancellationToken::new();
         let (publisher, publishing) = publisher::new(&settings, &health, &closing);
-        let (subscriber, consuming) = subscription::new(&settings, &health, &closing);
+        let (subscriber, consuming) = supervisor::new(&settings, &health, &closing);
         let running = vec![
             tasks.spawn("publisher", publishing.run()),
             tasks.spawn("subscriber", consuming.run()),
@@ -177,7 +192,8 @@ impl RabbitMqBus {
         let settings = Settings::check(config)?;
         let link = Link::connect(&settings, "delete").await;
         let link = link.map_err(|trouble| DeleteError::Broker(trouble.into()))?;
-        let removed = declare::remove(&link.connection, settings.topology()).await;
+        let operations = settings.names.operations();
+        let removed = declare::remove(&link.connection, settings.topology(), &operations).await;
         link.close("deleted").await;
         removed.map_err(|error| DeleteError::Broker(error.into()))
     }

@@ -20,7 +20,7 @@ use super::connection::shortened;
 /// Written to disk with the message.
 pub(super) const PERSISTENT: u8 = 2;
 /// How many events a pack holds, for who looks at the queue.
-const EVENTS_HEADER: &str = "x-events";
+pub(super) const EVENTS_HEADER: &str = "x-events";
 
 /// One event on its way to the broker, encoded.
 #[derive(Clone, Debug)]
@@ -99,15 +99,15 @@ impl Label {
 }
 
 /// Names a call of `publish` that waits for its events.
-pub(super) type TicketId = u64;
+pub(super) type CallId = u64;
 
 /// What waits to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
-    routes: HashMap<Route, VecDeque<(TicketId, Parcel)>>,
+    routes: HashMap<Route, VecDeque<(CallId, Parcel)>>,
     /// The routes with something waiting, the next one first.
     turns: VecDeque<Route>,
-    copies: VecDeque<(TicketId, Parcel)>,
+    copies: VecDeque<(CallId, Parcel)>,
 }
 
 /// One message for the broker.
@@ -117,21 +117,21 @@ pub(super) struct Pack {
     pub(super) body: Vec<u8>,
     pub(super) properties: BasicProperties,
     /// Who waits for it, and with how many of its events.
-    pub(super) tickets: Vec<(TicketId, usize)>,
+    pub(super) calls: Vec<(CallId, usize)>,
 }
 
 impl Backlog {
-    pub(super) fn push(&mut self, ticket: TicketId, parcel: Parcel) {
+    pub(super) fn push(&mut self, call: CallId, parcel: Parcel) {
         let Address::Route(route) = &parcel.address else {
-            self.copies.push_back((ticket, parcel));
+            self.copies.push_back((call, parcel));
             return;
         };
         if let Some(waiting) = self.routes.get_mut(route) {
-            waiting.push_back((ticket, parcel));
+            waiting.push_back((call, parcel));
             return;
         }
         self.turns.push_back(route.clone());
-        let waiting = VecDeque::from([(ticket, parcel)]);
+        let waiting = VecDeque::from([(call, parcel)]);
         self.routes
             .insert(self.turns[self.turns.len() - 1].clone(), waiting);
     }
@@ -142,8 +142,8 @@ impl Backlog {
 
     /// The next message, as full as it can be by now. Copies go first, then routes take turns.
     pub(super) fn next(&mut self, packing: &Packing) -> Option<Pack> {
-        if let Some((ticket, copy)) = self.copies.pop_front() {
-            return Some(seal(vec![(ticket, copy)]));
+        if let Some((call, copy)) = self.copies.pop_front() {
+            return Some(seal(vec![(call, copy)]));
         }
         let route = self.turns.pop_front()?;
         let waiting = self.routes.get_mut(&route)?;
@@ -159,9 +159,9 @@ impl Backlog {
 
 /// At least one; one that alone is over the limit of bytes travels alone.
 fn take_one_message(
-    waiting: &mut VecDeque<(TicketId, Parcel)>,
+    waiting: &mut VecDeque<(CallId, Parcel)>,
     packing: &Packing,
-) -> Vec<(TicketId, Parcel)> {
+) -> Vec<(CallId, Parcel)> {
     let mut bytes = 0;
     let fitting = waiting
         .iter()
@@ -174,8 +174,8 @@ fn take_one_message(
     waiting.drain(..fitting.clamp(1, waiting.len())).collect()
 }
 
-fn seal(parcels: Vec<(TicketId, Parcel)>) -> Pack {
-    let tickets = count_by_ticket(&parcels);
+fn seal(parcels: Vec<(CallId, Parcel)>) -> Pack {
+    let calls = count_by_call(&parcels);
     let body = match parcels.as_slice() {
         [_] => None,
         several => Some(join(several)),
@@ -188,7 +188,7 @@ fn seal(parcels: Vec<(TicketId, Parcel)>) -> Pack {
             address: first.address,
             body: first.json,
             properties,
-            tickets,
+            calls,
         };
     };
     let mut headers = FieldTable::default();
@@ -199,18 +199,18 @@ fn seal(parcels: Vec<(TicketId, Parcel)>) -> Pack {
         properties: properties
             .with_content_type(BATCH_CONTENT_TYPE.into())
             .with_headers(headers),
-        tickets,
+        calls,
     }
 }
 
-fn count_by_ticket(parcels: &[(TicketId, Parcel)]) -> Vec<(TicketId, usize)> {
+fn count_by_call(parcels: &[(CallId, Parcel)]) -> Vec<(CallId, usize)> {
     // Events of one call stand side by side.
     let runs = parcels.chunk_by(|(left, _), (right, _)| left == right);
     runs.map(|run| (run[0].0, run.len())).collect()
 }
 
 /// A JSON array of the events as they are.
-fn join(parcels: &[(TicketId, Parcel)]) -> Vec<u8> {
+fn join(parcels: &[(CallId, Parcel)]) -> Vec<u8> {
     let size: usize = parcels.iter().map(|(_, parcel)| parcel.size() + 1).sum();
     let mut body = Vec::with_capacity(size + 1);
     for (_, parcel) in parcels {
@@ -313,7 +313,7 @@ mod tests {
         let events: Vec<_> = (0..5).map(|_| event()).collect();
         let sizes = |packing: Packing| -> Vec<usize> {
             let packs = packs(&mut filled(&events), &packing);
-            packs.iter().map(|pack| pack.tickets[0].1).collect()
+            packs.iter().map(|pack| pack.calls[0].1).collect()
         };
         assert_eq!(sizes(Packing::of(2)), [2, 2, 1]);
         assert_eq!(sizes(Packing::of(1)), [1; 5]);
@@ -345,7 +345,7 @@ mod tests {
         };
         backlog.push(3, copy);
         let packs = packs(&mut backlog, &Packing::of(2));
-        let order: Vec<_> = packs.iter().map(|pack| pack.tickets.clone()).collect();
+        let order: Vec<_> = packs.iter().map(|pack| pack.calls.clone()).collect();
         let expected = [[(3, 1)], [(1, 2)], [(2, 1)], [(1, 1)]];
         assert_eq!(order, expected);
         assert!(backlog.is_empty());
@@ -354,11 +354,11 @@ mod tests {
     #[test]
     fn a_message_knows_how_many_events_of_each_call_it_holds() {
         let mut backlog = Backlog::default();
-        for ticket in [7, 7, 8, 9, 9] {
-            backlog.push(ticket, Parcel::of(&event()));
+        for call in [7, 7, 8, 9, 9] {
+            backlog.push(call, Parcel::of(&event()));
         }
         let pack = backlog.next(&Packing::default()).unwrap();
-        assert_eq!(pack.tickets, [(7, 2), (8, 1), (9, 2)]);
+        assert_eq!(pack.calls, [(7, 2), (8, 1), (9, 2)]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{Link, STABLE, Settings, Trouble};
 use super::health::{Half, HealthBoard};
 use super::in_flight::{Fate, Window};
-use super::pack::{Backlog, Parcel, TicketId};
+use super::pack::{Backlog, CallId, Parcel};
 use crate::bus::PublishError;
 use crate::retry::Backoff;
 
@@ -111,11 +111,11 @@ pub(super) struct PublisherTask {
 #[derive(Default)]
 struct Desk {
     backlog: Backlog,
-    tickets: HashMap<TicketId, Ticket>,
-    last: TicketId,
+    calls: HashMap<CallId, Call>,
+    last: CallId,
 }
 
-struct Ticket {
+struct Call {
     unconfirmed: usize,
     done: oneshot::Sender<Result<(), PublishError>>,
     _room: OwnedSemaphorePermit,
@@ -226,15 +226,20 @@ impl PublisherTask {
                     }
                     Some(lapin::Event::Error(error)) => return error.into(),
                     Some(_) => {}
-                    None => return Trouble::Silent,
+                    None => return Trouble::Lost,
                 },
                 request = self.requests.recv() => match request {
                     Some(request) => self.desk.take(request),
                     None => self.closing.cancel(),
                 },
-                _ = tick.tick() => if window.is_stalled(CONFIRM_LIMIT) || !link.is_alive() {
-                    return Trouble::Stalled;
-                },
+                _ = tick.tick() => {
+                    if !link.is_alive() {
+                        return Trouble::Lost;
+                    }
+                    if window.is_stalled(CONFIRM_LIMIT) {
+                        return Trouble::Stalled;
+                    }
+                }
             }
         }
     }
@@ -263,7 +268,7 @@ impl PublisherTask {
                     Some(lapin::Event::ConnectionUnblocked) => break,
                     Some(lapin::Event::Error(error)) => return Err(error.into()),
                     Some(_) => {}
-                    None => return Err(Trouble::Silent),
+                    None => return Err(Trouble::Lost),
                 },
                 request = self.requests.recv() => match request {
                     Some(request) => request.refuse(&trouble),
@@ -299,20 +304,20 @@ impl Request {
 impl Desk {
     fn take(&mut self, request: Request) {
         self.last += 1;
-        let ticket = Ticket {
+        let call = Call {
             unconfirmed: request.parcels.len(),
             done: request.done,
             _room: request.room,
         };
-        self.tickets.insert(self.last, ticket);
+        self.calls.insert(self.last, call);
         for parcel in request.parcels {
             self.backlog.push(self.last, parcel);
         }
     }
 
     fn settle(&mut self, fates: Vec<Fate>) {
-        for Fate { tickets, outcome } in fates {
-            for (id, events) in tickets {
+        for Fate { calls, outcome } in fates {
+            for (id, events) in calls {
                 match &outcome {
                     Ok(()) => self.confirm(id, events),
                     Err(unpublished) => self.answer(id, Err(unpublished.to_error())),
@@ -321,28 +326,28 @@ impl Desk {
         }
     }
 
-    fn confirm(&mut self, id: TicketId, events: usize) {
-        let Some(ticket) = self.tickets.get_mut(&id) else {
+    fn confirm(&mut self, id: CallId, events: usize) {
+        let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
-        ticket.unconfirmed -= events;
-        if ticket.unconfirmed == 0 {
+        call.unconfirmed -= events;
+        if call.unconfirmed == 0 {
             self.answer(id, Ok(()));
         }
     }
 
-    fn answer(&mut self, id: TicketId, result: Result<(), PublishError>) {
-        if let Some(ticket) = self.tickets.remove(&id) {
+    fn answer(&mut self, id: CallId, result: Result<(), PublishError>) {
+        if let Some(call) = self.calls.remove(&id) {
             // A caller that no longer waits needs no answer.
-            let _ = ticket.done.send(result);
+            let _ = call.done.send(result);
         }
     }
 
     /// Nothing that waits is known to be published.
     fn refuse_all(&mut self, trouble: &str) {
         self.backlog = Backlog::default();
-        for (_, ticket) in self.tickets.drain() {
-            let _ = ticket.done.send(Err(unavailable(trouble)));
+        for (_, call) in self.calls.drain() {
+            let _ = call.done.send(Err(unavailable(trouble)));
         }
     }
 }

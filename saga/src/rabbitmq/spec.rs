@@ -16,7 +16,17 @@ pub(super) struct Spec {
     queue: String,
     consumer_tag: String,
     prefetch: u16,
+    pace: Pace,
     kind: Kind,
+}
+
+/// How much a consumer has in hand at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// As much as it is configured for.
+    Full,
+    /// One message, so that whatever becomes of it becomes of it alone.
+    Single,
 }
 
 enum Kind {
@@ -26,7 +36,7 @@ enum Kind {
         exchange: String,
         pattern: String,
     },
-    /// From the offset that is next by then.
+    /// From the message before the offset that is next by then.
     Journal {
         next: Arc<AtomicI64>,
     },
@@ -34,6 +44,7 @@ enum Kind {
 
 /// A consumer that holds its tag.
 pub(super) struct Opened {
+    pub(super) pace: Pace,
     pub(super) channel: Channel,
     pub(super) deliveries: lapin::Consumer,
 }
@@ -62,6 +73,7 @@ impl Spec {
         Self {
             consumer_tag: format!("{}.{queue}", settings.client_name),
             prefetch: settings.prefetch,
+            pace: Pace::Full,
             queue,
             kind,
         }
@@ -71,11 +83,20 @@ impl Spec {
         &self.queue
     }
 
+    pub(super) fn is_work(&self) -> bool {
+        matches!(self.kind, Kind::Work)
+    }
+
+    /// How it is opened from now on.
+    pub(super) fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
+    }
+
     /// Starts consuming, on a channel of its own.
     pub(super) async fn open(&self, connection: &Connection) -> Result<Opened, Trouble> {
         self.try_open(connection)
             .await
-            .map_err(|error| Trouble::with(format!("consumer of queue {}", self.queue), error))
+            .map_err(|error| Trouble::of_consuming(&self.queue, error))
     }
 
     async fn try_open(&self, connection: &Connection) -> lapin::Result<Opened> {
@@ -90,17 +111,23 @@ impl Spec {
                 options.exclusive = true;
             }
             Kind::Journal { next } => {
-                let next = AMQPValue::LongLongInt(next.load(Ordering::Relaxed));
-                arguments.insert("x-stream-offset".into(), next);
+                let last_read = next.load(Ordering::Relaxed).saturating_sub(1).max(0);
+                let from = AMQPValue::LongLongInt(last_read);
+                arguments.insert("x-stream-offset".into(), from);
             }
         }
         let bounded = BasicQosOptions::default();
-        channel.basic_qos(self.prefetch, bounded).await?;
+        let prefetch = match self.pace {
+            Pace::Full => self.prefetch,
+            Pace::Single => 1,
+        };
+        channel.basic_qos(prefetch, bounded).await?;
         let (queue, tag) = (short(&self.queue)?, shortened(&self.consumer_tag));
         let deliveries = channel
             .basic_consume(queue, tag, options, arguments)
             .await?;
         Ok(Opened {
+            pace: self.pace,
             channel,
             deliveries,
         })

@@ -1,64 +1,89 @@
-//! One connection for all consumers of the bus, and its supervisor.
+//! A consumer's end of the consuming connection: the [`supervisor`](super::supervisor) opens
+//! sessions, one after the other, and a [`Subscription`] takes its messages from the newest.
 //!
-//! Whatever goes wrong with one of them, the connection is dropped, and after a back-off everything
-//! is declared, bounded and consumed anew: then each [`Subscription`] gets a fresh session. A queue
-//! that was deleted ends its stream without an error, so an end is as bad as an error.
+//! A queue that was deleted ends its stream with one mark and then says nothing more, so wherever a
+//! message is asked for, an end is as bad as an error and gives the session up.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::connection::{Link, STABLE, Settings, Trouble};
-use super::health::{Half, HealthBoard};
+use super::connection::Trouble;
 use super::in_hand::Acknowledgement;
-use super::spec::{Opened, Spec};
+use super::spec::{Opened, Pace, Spec};
+use super::supervisor::Registration;
 use crate::bus::TopologyError;
-use crate::retry::Backoff;
 
-/// How often an idle connection is looked at, should its end have passed unnoticed.
-const TICK: Duration = Duration::from_secs(1);
-
-/// A consumer on one connection, until that is lost.
-struct Session {
-    opened: Opened,
-    epoch: u64,
+/// A consumer on one channel, until that is lost.
+pub(super) struct Session {
+    pub(super) opened: Opened,
+    /// No other session of the bus has it.
+    pub(super) number: u64,
 }
 
-struct Lost {
-    epoch: u64,
-    trouble: Trouble,
+/// What a consumer says of its session, which it has left.
+pub(super) struct Report {
+    pub(super) session: u64,
+    pub(super) end: End,
 }
 
-struct Registration {
-    spec: Spec,
-    sessions: mpsc::UnboundedSender<Session>,
-    /// Who waits for the first session.
-    opened: Option<oneshot::Sender<Result<(), TopologyError>>>,
+pub(super) enum End {
+    Trouble(Trouble),
+    /// Nothing is wrong; it wants another one.
+    Reopen(Pace),
+}
+
+/// Where the newest session waits for its consumer. One that is busy over many reconnects finds one
+/// session with its prefetched messages, and not all of them.
+pub(super) struct Slot<T> {
+    newest: Mutex<Option<T>>,
+    filled: Notify,
+}
+
+impl<T> Slot<T> {
+    fn new() -> Self {
+        Self {
+            newest: Mutex::new(None),
+            filled: Notify::new(),
+        }
+    }
+
+    pub(super) fn put(&self, item: T) {
+        self.newest().replace(item);
+        self.filled.notify_one();
+    }
+
+    /// Waits until there is one. Dropping the future loses nothing.
+    async fn take(&self) -> T {
+        loop {
+            if let Some(item) = self.newest().take() {
+                return item;
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    fn newest(&self) -> std::sync::MutexGuard<'_, Option<T>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Registers consumers with the supervisor.
 pub(super) struct Subscriber {
-    registrations: mpsc::UnboundedSender<Registration>,
-    lost: mpsc::UnboundedSender<Lost>,
+    pub(super) registrations: mpsc::UnboundedSender<Registration>,
+    pub(super) reports: mpsc::UnboundedSender<Report>,
 }
 
 impl Subscriber {
     /// Waits until the broker is there and delivers.
     pub(super) async fn subscribe(&self, spec: Spec) -> Result<Subscription, TopologyError> {
-        let (sessions, received) = mpsc::unbounded_channel();
+        let slot = Arc::new(Slot::new());
         let (opened, first) = oneshot::channel();
         let queue = spec.queue().to_owned();
-        let registration = Registration {
-            spec,
-            sessions,
-            opened: Some(opened),
-        };
+        let registration = Registration::new(spec, Arc::downgrade(&slot), opened);
         // Closed or never answered: both are the bus being closed.
         let _ = self.registrations.send(registration);
         first.await.unwrap_or_else(|_| {
@@ -69,19 +94,19 @@ impl Subscriber {
         })?;
         Ok(Subscription {
             queue,
-            sessions: received,
-            lost: self.lost.clone(),
+            slot,
+            reports: self.reports.clone(),
             current: None,
             epoch: 0,
         })
     }
 }
 
-/// A consumer that goes on with each new connection.
+/// A consumer that goes on with each new session.
 pub(super) struct Subscription {
     queue: String,
-    sessions: mpsc::UnboundedReceiver<Session>,
-    lost: mpsc::UnboundedSender<Lost>,
+    slot: Arc<Slot<Session>>,
+    reports: mpsc::UnboundedSender<Report>,
     current: Option<Session>,
     epoch: u64,
 }
@@ -91,54 +116,68 @@ impl Subscription {
         &self.queue
     }
 
-    /// Counts the connections. What an earlier one delivered, the broker has taken back.
+    /// Changes with each session. What an earlier one delivered, the broker has taken back.
     pub(super) fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// Whether the connection that delivered last still stands.
+    /// Whether the session that delivered last still stands.
     pub(super) fn is_alive(&self) -> bool {
         let session = self.current.as_ref();
         session.is_some_and(|session| session.opened.channel.status().connected())
     }
 
-    /// The next message, over as many connections as it takes. Dropping the future loses nothing.
+    /// How the session that delivers was opened.
+    pub(super) fn pace(&self) -> Option<Pace> {
+        self.current.as_ref().map(|session| session.opened.pace)
+    }
+
+    /// The next message, over as many sessions as it takes. Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> Delivery {
         loop {
-            if !self.is_alive() && self.current.is_some() {
-                self.give_up(Trouble::Cancelled {
-                    queue: self.queue.clone(),
-                });
-            }
-            let Some(session) = &mut self.current else {
-                match self.sessions.recv().await {
-                    Some(session) => {
-                        self.epoch = session.epoch;
-                        self.current = Some(session);
-                    }
-                    // The bus is closed: nothing will ever come.
-                    None => std::future::pending().await,
-                }
-                continue;
-            };
-            match session.opened.deliveries.next().await {
-                Some(Ok(delivery)) => return delivery,
-                Some(Err(error)) => self.give_up(error.into()),
-                None => self.give_up(Trouble::Cancelled {
-                    queue: self.queue.clone(),
-                }),
+            self.connected().await;
+            if let Some(delivery) = self.next_of_session().await {
+                return delivery;
             }
         }
+    }
+
+    /// Waits for a session to take messages from; for ever, if the bus is closed.
+    pub(super) async fn connected(&mut self) {
+        if self.current.is_some() && !self.is_alive() {
+            self.give_up(self.cancelled());
+        }
+        if self.current.is_none() {
+            let session = self.slot.take().await;
+            self.epoch = session.number;
+            self.current = Some(session);
+        }
+    }
+
+    /// The next message of this session, or none if it has ended.
+    pub(super) async fn next_of_session(&mut self) -> Option<Delivery> {
+        let session = self.current.as_mut()?;
+        let next = session.opened.deliveries.next().await;
+        self.delivered(next)
     }
 
     /// The next message if it is there already.
     pub(super) fn next_ready(&mut self) -> Option<Delivery> {
         let session = self.current.as_mut()?;
-        // The end of the stream is not lost on us: it is found again by who waits for more.
-        session.opened.deliveries.next().now_or_never()??.ok()
+        let next = session.opened.deliveries.next().now_or_never()?;
+        self.delivered(next)
     }
 
-    /// Sends acknowledgements on their way. If the connection is gone they mean nothing any more.
+    fn delivered(&mut self, next: Option<lapin::Result<Delivery>>) -> Option<Delivery> {
+        match next {
+            Some(Ok(delivery)) => return Some(delivery),
+            Some(Err(error)) => self.give_up(error.into()),
+            None => self.give_up(self.cancelled()),
+        }
+        None
+    }
+
+    /// Sends acknowledgements on their way. If the session is gone they mean nothing any more.
     pub(super) fn acknowledge(&self, acknowledgements: Vec<Acknowledgement>) {
         let Some(session) = &self.current else {
             return;
@@ -155,174 +194,41 @@ impl Subscription {
         }
     }
 
+    /// Asks for another session. What is not settled by now comes again.
+    pub(super) fn reopen(&mut self, pace: Pace) {
+        self.leave(End::Reopen(pace));
+    }
+
+    fn cancelled(&self) -> Trouble {
+        Trouble::Cancelled {
+            queue: self.queue.clone(),
+        }
+    }
+
     fn give_up(&mut self, trouble: Trouble) {
-        if let Some(Session { epoch, .. }) = self.current.take() {
+        self.leave(End::Trouble(trouble));
+    }
+
+    fn leave(&mut self, end: End) {
+        // Dropped, the session closes its channel, before the next one is asked for.
+        if let Some(session) = self.current.take().map(|session| session.number) {
             // Without a supervisor the bus is closed.
-            let _ = self.lost.send(Lost { epoch, trouble });
+            let _ = self.reports.send(Report { session, end });
         }
     }
 }
 
-pub(super) fn new(
-    settings: &Arc<Settings>,
-    health: &Arc<HealthBoard>,
-    closing: &CancellationToken,
-) -> (Subscriber, Supervisor) {
-    let (registrations, registered) = mpsc::unbounded_channel();
-    let (lost, losses) = mpsc::unbounded_channel();
-    let supervisor = Supervisor {
-        settings: Arc::clone(settings),
-        health: Arc::clone(health),
-        closing: closing.clone(),
-        incoming: registered,
-        losses,
-        registered: Vec::new(),
-        link: None,
-        epoch: 0,
-    };
-    let subscriber = Subscriber {
-        registrations,
-        lost,
-    };
-    (subscriber, supervisor)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-pub(super) struct Supervisor {
-    settings: Arc<Settings>,
-    health: Arc<HealthBoard>,
-    closing: CancellationToken,
-    incoming: mpsc::UnboundedReceiver<Registration>,
-    losses: mpsc::UnboundedReceiver<Lost>,
-    registered: Vec<Registration>,
-    link: Option<Link>,
-    epoch: u64,
-}
-
-impl Supervisor {
-    pub(super) async fn run(mut self) {
-        let closing = self.closing.clone();
-        tokio::select! {
-            biased;
-            () = closing.cancelled() => {}
-            () = self.supervise() => {}
-        }
-        self.drop_link().await;
-    }
-
-    async fn supervise(&mut self) {
-        let mut backoff = Backoff::new();
-        loop {
-            if self.nobody_consumes() {
-                self.health.up(Half::Consuming);
-                match self.incoming.recv().await {
-                    Some(registration) => self.registered.push(registration),
-                    None => return,
-                }
-            }
-            let since = Instant::now();
-            let Err(trouble) = self.session().await else {
-                continue;
-            };
-            self.drop_link().await;
-            self.health.down(Half::Consuming, trouble.to_string());
-            if let Trouble::Topology(error) = &trouble {
-                self.refuse_newcomers(error);
-            }
-            if since.elapsed() > STABLE {
-                backoff = Backoff::new();
-            }
-            tokio::time::sleep(backoff.next_delay()).await;
-        }
-    }
-
-    /// Connects and consumes until something goes wrong, or until nobody consumes any more.
-    async fn session(&mut self) -> Result<(), Trouble> {
-        self.link = Some(Link::open(&self.settings, "consume").await?);
-        self.epoch += 1;
-        for place in 0..self.registered.len() {
-            self.open(place).await?;
-        }
-        self.health.up(Half::Consuming);
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let Some(link) = &mut self.link else {
-                return Ok(());
-            };
-            tokio::select! {
-                biased;
-                event = link.events.next() => if let Some(lapin::Event::Error(error)) = event {
-                    return Err(error.into());
-                },
-                Some(lost) = self.losses.recv() => if lost.epoch == self.epoch {
-                    return Err(lost.trouble);
-                },
-                Some(registration) = self.incoming.recv() => self.join(registration).await?,
-                _ = tick.tick() => {
-                    if !link.is_alive() {
-                        return Err(Trouble::Silent);
-                    }
-                    if self.nobody_consumes() {
-                        self.drop_link().await;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Opens a newcomer's session. What only concerns the newcomer disturbs nobody else.
-    async fn join(&mut self, registration: Registration) -> Result<(), Trouble> {
-        self.registered.push(registration);
-        let opened = self.open(self.registered.len() - 1).await;
-        if let Err(Trouble::Topology(error)) = &opened {
-            self.refuse_newcomers(error);
-            return Ok(());
-        }
-        opened
-    }
-
-    async fn open(&mut self, place: usize) -> Result<(), Trouble> {
-        let (Some(link), registration) = (&self.link, &mut self.registered[place]) else {
-            return Ok(());
-        };
-        let session = Session {
-            opened: registration.spec.open(&link.connection).await?,
-            epoch: self.epoch,
-        };
-        // A consumer that is gone by now is sorted out later.
-        let _ = registration.sessions.send(session);
-        if let Some(opened) = registration.opened.take() {
-            let _ = opened.send(Ok(()));
-        }
-        Ok(())
-    }
-
-    fn nobody_consumes(&mut self) -> bool {
-        self.registered
-            .retain(|registration| !registration.sessions.is_closed());
-        self.registered.is_empty()
-    }
-
-    /// Tells who waits for a first session that there will be none until an operator acts.
-    fn refuse_newcomers(&mut self, error: &TopologyError) {
-        while let Ok(registration) = self.incoming.try_recv() {
-            self.registered.push(registration);
-        }
-        self.registered.retain_mut(|registration| {
-            let Some(opened) = registration.opened.take() else {
-                return true;
-            };
-            let _ = opened.send(Err(TopologyError {
-                what: error.what.clone(),
-                reason: error.reason.clone(),
-            }));
-            false
-        });
-    }
-
-    async fn drop_link(&mut self) {
-        if let Some(link) = self.link.take() {
-            link.close("goodbye").await;
-        }
+    #[tokio::test]
+    async fn a_busy_consumer_finds_the_newest_session_and_no_other() {
+        let slot = Slot::new();
+        (1..=3).for_each(|number| slot.put(number));
+        assert_eq!(slot.take().await, 3);
+        assert_eq!(slot.take().now_or_never(), None);
+        slot.put(4);
+        assert_eq!(slot.take().await, 4);
     }
 }

@@ -74,6 +74,17 @@ impl Names {
         self.name("saga.journal")
     }
 
+    /// The stream of what operators did to dead letters. Only who operates them needs it, so it is
+    /// no part of the topology that every service declares.
+    pub fn operations(&self) -> String {
+        self.name("saga.operations")
+    }
+
+    /// Exists while somebody has dead letters in hand.
+    pub(super) fn operator(&self) -> String {
+        self.name("saga.operator")
+    }
+
     pub fn work(&self, step: &Step) -> String {
         self.name(&step.queue())
     }
@@ -255,6 +266,14 @@ fn quorum(dead_letter: &str, key: &str) -> Vec<(&'static str, Argument)> {
         ("x-dead-letter-strategy", text("at-least-once")),
         ("x-overflow", text("reject-publish")),
     ]
+}
+
+/// Kept for ever: it has no limit of age or size, and grows with what operators do.
+pub(super) fn operations(names: &Names) -> QueueDefinition {
+    QueueDefinition {
+        name: names.operations(),
+        arguments: vec![("x-queue-type", text("stream"))],
+    }
 }
 
 /// A queue for messages that wait for an operator.

@@ -4,7 +4,10 @@
 //! Reading and committing are two separate calls, with no transaction open in between: the unique
 //! decision row and the participant's unique indexes arbitrate between replicas, and the loser gets
 //! [`Failure::Conflict`], reads again, and repeats the winner's decision.
+//!
+//! What must be whole is a decision with its effects, not the batch.
 
+pub mod memory;
 pub mod postgres;
 pub mod sqlite;
 
@@ -21,7 +24,8 @@ pub trait Store<D: Decider>: Send + Sync + 'static {
     /// The decisions and facts that deciding these events needs.
     async fn load(&self, events: &[Event]) -> Result<Snapshot<D::Facts>, Failure>;
 
-    /// Commits all changes in one transaction, or none and says why.
+    /// Commits each decision together with its effects. After a failure each of them is committed
+    /// or is not; deciding the batch again finds those that are.
     async fn commit(&self, changes: &Changes<D::Effect>) -> Result<(), Failure>;
 }
 

@@ -1,61 +1,81 @@
 //! The decision table in PostgreSQL, in set-based statements: one round trip however many events.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use events::SagaId;
-use sqlx::PgConnection;
+use sqlx::PgPool;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::{Query, QueryScalar};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{StoredReply, data_of, decode_decisions, expect_rows};
-use crate::decision::{Changes, Decision, Reply};
+use super::{StoredReply, data_of, decode_decisions};
+use crate::decision::{Decision, Reply};
 use crate::failure::Failure;
 
 type ReplyColumns = (Option<String>, Option<String>, Option<OffsetDateTime>);
-type Row = (Uuid, ReplyColumns, ReplyColumns);
+type Row = (Option<Uuid>, ReplyColumns, ReplyColumns);
 
-const LOAD: &str = "
-    SELECT saga_id, step_type, step_data::text, step_at, undo_type, undo_data::text, undo_at
-    FROM decision WHERE saga_id = ANY($1::uuid[])";
+/// The columns of a decision, as [`decisions`] reads them: the first ones of a participant's own
+/// statement that loads facts along with decisions.
+pub const DECISION_COLUMNS: &str = "
+    decision.saga_id, step_type, step_data::text, step_at, undo_type, undo_data::text, undo_at";
 
-const INSERT: &str = "
+static LOAD: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {DECISION_COLUMNS} FROM decision WHERE saga_id = ANY($1::uuid[])")
+});
+
+/// Inserts decisions: the head of the one statement with which a participant records a batch and
+/// its effects, as `WITH decided AS (…) INSERT …`. One statement is a transaction by itself, so it
+/// costs one round trip. Its parameters `$1` to `$7` are bound by [`record`]; a decision that is
+/// there already fails it whole ([`lost_race`]). The effects must select from
+/// [`AFTER_DECISIONS`] too: or else a lost race may show as an effect that is there already.
+pub const INSERT_DECISIONS: &str = "
     INSERT INTO decision (saga_id, step_type, step_data, step_at, undo_type, undo_data, undo_at)
     SELECT saga_id, step_type, step_data::json, step_at, undo_type, undo_data::json, undo_at
     FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::timestamptz[],
                 $5::text[], $6::text[], $7::timestamptz[])
       AS new (saga_id, step_type, step_data, step_at, undo_type, undo_data, undo_at)
-    ON CONFLICT (saga_id) DO NOTHING";
+    ORDER BY saga_id
+    RETURNING saga_id";
 
-const FILL_IN_UNDO: &str = "
+/// One row, once all decisions are inserted.
+pub const AFTER_DECISIONS: &str = "(SELECT count(*) FROM decided) AS all_decided";
+
+/// Fills in undos: the head of the one statement with which a participant records a batch of them
+/// and their effects, as `WITH undone AS (…), … SELECT count(*) FROM undone`. Its parameters `$1`
+/// to `$4` are bound by [`record_undos`]. One that is filled in already is left out, and missed.
+pub const FILL_IN_UNDOS: &str = "
     UPDATE decision
     SET undo_type = new.undo_type, undo_data = new.undo_data::json, undo_at = new.undo_at
     FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::timestamptz[])
       AS new (saga_id, undo_type, undo_data, undo_at)
-    WHERE decision.saga_id = new.saga_id AND decision.undo_type IS NULL";
-
-/// How many rows go into one statement: as many as fit into one TCP segment of the loopback
-/// interface (64 KiB), at some 250 bytes a row. sqlx leaves Nagle's algorithm on, so the rest of a
-/// larger statement waits for the server's delayed acknowledgement, 40 ms of nothing.
-pub const ROWS_PER_STATEMENT: usize = 200;
+    WHERE decision.saga_id = new.saga_id AND decision.undo_type IS NULL
+    RETURNING decision.saga_id";
 
 /// The decisions of these sagas, where there are any.
 pub async fn load_decisions(
-    connection: &mut PgConnection,
+    pool: &PgPool,
     sagas: &[SagaId],
 ) -> Result<HashMap<SagaId, Decision>, Failure> {
     let ids: Vec<Uuid> = sagas.iter().map(|saga| saga.0).collect();
-    let rows = sqlx::query(LOAD).bind(ids).fetch_all(connection).await?;
+    decisions(&sqlx::query(&LOAD).bind(ids).fetch_all(pool).await?)
+}
+
+/// The decisions of rows that begin with [`DECISION_COLUMNS`]; those are empty where there is none.
+pub fn decisions(rows: &[PgRow]) -> Result<HashMap<SagaId, Decision>, Failure> {
     let rows = rows
         .iter()
         .map(read)
         .collect::<Result<Vec<Row>, sqlx::Error>>()?;
-    decode_decisions(
-        rows.into_iter()
-            .map(|(saga, step, undo)| (SagaId(saga), stored(step), stored(undo))),
-    )
+    let known = rows
+        .into_iter()
+        .filter_map(|(saga, step, undo)| Some((SagaId(saga?), stored(step), stored(undo))));
+    decode_decisions(known)
 }
 
-fn read(row: &sqlx::postgres::PgRow) -> Result<Row, sqlx::Error> {
+fn read(row: &PgRow) -> Result<Row, sqlx::Error> {
     use sqlx::Row as _;
     Ok((
         row.try_get(0)?,
@@ -68,25 +88,15 @@ fn stored((wire_type, data, at): ReplyColumns) -> Option<StoredReply> {
     StoredReply::of_columns((wire_type, data, at.map(Into::into)))
 }
 
-/// Writes the decisions of a batch inside the participant's transaction, before its effects.
-pub async fn save_decisions<E>(
-    transaction: &mut PgConnection,
-    changes: &Changes<E>,
-) -> Result<(), Failure> {
-    for decided in changes.decided.chunks(ROWS_PER_STATEMENT) {
-        insert(transaction, decided).await?;
-    }
-    for undone in changes.undone.chunks(ROWS_PER_STATEMENT) {
-        fill_in_undo(transaction, undone).await?;
-    }
-    Ok(())
-}
-
-async fn insert(transaction: &mut PgConnection, decided: &[Decision]) -> Result<(), Failure> {
+/// A participant's statement that begins with [`INSERT_DECISIONS`], with these bound.
+pub fn record<'q>(
+    statement: &'q str,
+    decided: &[Decision],
+) -> Query<'q, sqlx::Postgres, PgArguments> {
     let ids: Vec<Uuid> = decided.iter().map(|decision| decision.saga_id.0).collect();
     let step = Columns::of(decided.iter().map(|decision| decision.step.as_ref()));
     let undo = Columns::of(decided.iter().map(|decision| decision.undo.as_ref()));
-    let inserted = sqlx::query(INSERT)
+    sqlx::query(statement)
         .bind(ids)
         .bind(step.types)
         .bind(step.data)
@@ -94,22 +104,33 @@ async fn insert(transaction: &mut PgConnection, decided: &[Decision]) -> Result<
         .bind(undo.types)
         .bind(undo.data)
         .bind(undo.times)
-        .execute(transaction)
-        .await?;
-    expect_rows(inserted.rows_affected(), decided.len())
 }
 
-async fn fill_in_undo(transaction: &mut PgConnection, undone: &[Decision]) -> Result<(), Failure> {
+/// What a failed statement means: a decision that another replica recorded first, or a row that
+/// would break one of these unique indexes, is a lost race.
+pub fn lost_race(error: sqlx::Error, indexes: &[&str]) -> Failure {
+    let constraint = error
+        .as_database_error()
+        .and_then(|reported| reported.constraint());
+    match constraint {
+        Some("decision_pkey") => Failure::Conflict,
+        Some(name) if indexes.contains(&name) => Failure::Conflict,
+        _ => error.into(),
+    }
+}
+
+/// A participant's statement that begins with [`FILL_IN_UNDOS`], with these bound.
+pub fn record_undos<'q>(
+    statement: &'q str,
+    undone: &[Decision],
+) -> QueryScalar<'q, sqlx::Postgres, i64, PgArguments> {
     let ids: Vec<Uuid> = undone.iter().map(|decision| decision.saga_id.0).collect();
     let undo = Columns::of(undone.iter().map(|decision| decision.undo.as_ref()));
-    let updated = sqlx::query(FILL_IN_UNDO)
+    sqlx::query_scalar(statement)
         .bind(ids)
         .bind(undo.types)
         .bind(undo.data)
         .bind(undo.times)
-        .execute(transaction)
-        .await?;
-    expect_rows(updated.rows_affected(), undone.len())
 }
 
 /// The columns of a nullable reply, as arrays.

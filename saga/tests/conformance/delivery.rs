@@ -1,6 +1,9 @@
 //! Claims about what is handed to whom, and how often.
 
+use std::collections::HashSet;
+
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use super::*;
 
@@ -158,4 +161,39 @@ pub(crate) async fn concurrent_publishing_loses_nothing<B: Broker>(broker: &B) {
     let receiving = drain(consumer.as_mut(), published.len());
     let (_, got) = tokio::join!(publishing, receiving);
     assert_eq!(count(&got), count(&published));
+}
+
+/// What comes within this is on its way.
+const NOTHING_COMES: Duration = Duration::from_secs(1);
+
+pub(crate) async fn an_event_that_kills_its_process_each_time_is_parked_and_its_neighbours_are_not<
+    B: Broker,
+>(
+    broker: &B,
+) {
+    let events = many(PREFETCH + 5);
+    let poison = &events[3];
+    publish_singly(&broker.client().await, &events).await;
+    let (mut deaths, mut handled) = (0, HashSet::new());
+    while handled.len() < events.len() - 1 || broker.dead_letters(STEP).await.is_empty() {
+        let bus = broker.client().await;
+        let mut consumer = consume(&bus, STEP).await;
+        while let Ok(batch) = timeout(NOTHING_COMES, consumer.receive(PREFETCH)).await {
+            let settlements = done(&batch);
+            let batch = decoded(batch);
+            if batch.contains(poison) {
+                deaths += 1;
+                broker.crash().await;
+                break;
+            }
+            consumer.settle(settlements).await;
+            handled.extend(ids(&batch));
+        }
+    }
+    assert!((3..=21).contains(&deaths), "{deaths}");
+    let letters = broker.dead_letters(STEP).await;
+    let [letter] = &letters[..] else {
+        panic!("one is parked, not {}", letters.len());
+    };
+    assert_eq!(&Event::from_json(&letter.json).expect("an event"), poison);
 }

@@ -106,3 +106,17 @@ pub(crate) async fn garbage_in_the_journal_hides_no_neighbour<B: Broker>(broker:
     let neighbours: Vec<_> = entries.into_iter().flatten().collect();
     assert_eq!(neighbours, published);
 }
+
+pub(crate) async fn a_journal_that_ends_before_its_reader_is_read_from_its_start<B: Broker>(
+    broker: &B,
+) {
+    let bus = broker.client().await;
+    let published = many(5);
+    publish_singly(&bus, &published[..3]).await;
+    let page = journal(&bus, JournalStart::First).await.read(3).await;
+    // The reader was further on in the journal that this one took the place of.
+    let beyond = JournalPosition(page.position.0 + 1_000);
+    let mut reader = journal(&bus, JournalStart::After(beyond)).await;
+    publish_singly(&bus, &published[3..]).await;
+    assert_eq!(ids(&read(reader.as_mut(), 5).await), ids(&published));
+}

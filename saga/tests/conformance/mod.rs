@@ -17,9 +17,12 @@ use events::{
 };
 use futures_util::FutureExt;
 use saga::bus::{
-    Bus, Consumer, Delivery, DeliveryTag, JournalReader, JournalStart, Queue, Settlement,
+    Bus, Consumer, Delivery, DeliveryTag, JournalPosition, JournalReader, JournalStart, Queue,
+    Settlement,
 };
+use saga::dead_letters::DeadLetters;
 
+pub(crate) mod dead_letters;
 pub(crate) mod delivery;
 pub(crate) mod journal;
 pub(crate) mod replies;
@@ -55,6 +58,9 @@ pub(crate) trait Broker: Sized {
     /// What is parked of the queue of the step, oldest first.
     async fn dead_letters(&self, step: &'static Step) -> Vec<DeadLetter>;
 
+    /// What operators have, a connection of its own.
+    async fn letters(&self) -> Box<dyn DeadLetters>;
+
     /// Ends it and leaves nothing behind.
     async fn stop(self);
 }
@@ -64,7 +70,7 @@ pub(crate) trait Broker: Sized {
 pub(crate) struct DeadLetter {
     pub(crate) json: Vec<u8>,
     pub(crate) failure: String,
-    /// How often handling it failed.
+    /// How often handling it failed; 0 if it was never settled.
     pub(crate) attempts: u32,
 }
 
@@ -104,6 +110,7 @@ macro_rules! conformance {
                 the_prefetch_bounds_what_a_consumer_has_in_hand
                 receiving_can_be_cancelled_at_any_moment_and_loses_nothing
                 concurrent_publishing_loses_nothing
+                an_event_that_kills_its_process_each_time_is_parked_and_its_neighbours_are_not
             }
             settlement {
                 a_settled_event_does_not_come_again_even_after_a_restart
@@ -114,6 +121,14 @@ macro_rules! conformance {
                 a_waiting_retry_survives_a_restart
                 a_dead_letter_is_parked_with_its_failure_and_does_not_come_again
                 an_undecodable_event_comes_as_an_error_and_its_neighbours_are_intact
+            }
+            dead_letters {
+                what_is_put_back_comes_to_its_queue_with_all_its_retries
+                what_is_dropped_is_in_the_record_to_the_letter
+                looking_takes_nothing_away_however_often
+                only_what_is_chosen_is_put_back
+                a_message_that_fails_again_stops_the_ramp
+                a_ramp_goes_on_while_nothing_comes_back
             }
             replies {
                 an_end_event_reaches_the_instance_it_names_and_no_other
@@ -127,6 +142,7 @@ macro_rules! conformance {
                 reading_the_journal_can_be_cancelled_at_any_moment
                 the_journal_survives_a_restart
                 garbage_in_the_journal_hides_no_neighbour
+                a_journal_that_ends_before_its_reader_is_read_from_its_start
             }
         }
     };

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use events::choreography::Step;
 use saga::bus::Bus;
-use saga::embedded::{EmbeddedBus, EmbeddedConfig};
+use saga::dead_letters::DeadLetters;
+use saga::embedded::{EmbeddedBus, EmbeddedConfig, EmbeddedDeadLetters};
 use saga::retry::RetryPolicy;
 use saga::{SHUTDOWN_LIMIT, Tasks};
 use sqlx::{Connection, SqliteConnection};
@@ -142,6 +143,11 @@ impl Broker for EmbeddedBroker {
                 attempts,
             });
         letters.collect()
+    }
+
+    async fn letters(&self) -> Box<dyn DeadLetters> {
+        let letters = EmbeddedDeadLetters::open(&self.path()).await;
+        Box::new(letters.expect("the file is there"))
     }
 
     async fn stop(self) {

@@ -83,7 +83,10 @@ async fn bytes_that_are_no_event_are_parked_to_the_letter() {
     with_broker(async |broker| {
         let bus = broker.bus().await;
         let body = b"{\"specversion\" : \"9.9\"}\n";
-        let came_with = BasicProperties::default().with_app_id("someone".into());
+        // Kept, it would be gone from the dead-letter queue by the time anyone looks.
+        let came_with = BasicProperties::default()
+            .with_app_id("someone".into())
+            .with_expiration("500".into());
         broker.publish_raw(PURCHASE, body, came_with).await;
         let mut consumer = purchases(&*bus).await;
         let received = consumer.receive(1).await;
@@ -91,6 +94,7 @@ async fn bytes_that_are_no_event_are_parked_to_the_letter() {
         consumer
             .settle(vec![(received[0].tag, Settlement::DeadLetter { failure })])
             .await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
         let parked = broker.get(&format!("{PURCHASE}.dlq")).await;
         assert_eq!(parked.data, body);
         let app_id = parked.properties.app_id().as_ref().unwrap();

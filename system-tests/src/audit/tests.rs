@@ -111,7 +111,7 @@ fn an_answer_that_the_ledger_contradicts_is_found() {
     let (world, _) = completed();
     let refused = told(Answer::Refused {
         saga: SAGA,
-        reason: "already_registered".to_owned(),
+        reason: "deadline_exceeded".to_owned(),
     });
     let found = check(&world, &[refused]).unwrap_err();
     assert!(matches!(found[..], [Violation::ToldOtherwise { .. }]));
@@ -122,4 +122,34 @@ fn two_successes_for_one_pair_are_found() {
     let (world, calls) = completed();
     let found = check(&world, &[calls[0].clone(), calls[0].clone()]).unwrap_err();
     assert_eq!(found, [Violation::SucceededTwice { pair: PAIR }]);
+}
+
+#[test]
+fn a_refusal_of_a_pair_that_was_sent_only_once_is_found() {
+    let mut world = World::default();
+    world.ledger.insert(SAGA, "compensated".to_owned());
+    let refused = |reason: &str| {
+        let reason = reason.to_owned();
+        told(Answer::Refused { saga: SAGA, reason })
+    };
+    let found = check(&world, &[refused("already_registered")]).unwrap_err();
+    let (saga, pair) = (SAGA, PAIR);
+    assert_eq!(found, [Violation::RefusedWithoutARival { saga, pair }]);
+    // The answer to the other one may have been lost on the way.
+    let both = [told(Answer::Lost), refused("already_registered")];
+    assert!(check(&world, &both).is_ok());
+    assert!(check(&world, &[refused("deadline_exceeded")]).is_ok());
+}
+
+#[test]
+fn an_answer_other_than_an_outcome_or_unavailable_is_found() {
+    let not_taken = |status| {
+        let body = "why".to_owned();
+        told(Answer::NotTaken { status, body })
+    };
+    assert!(check(&World::default(), &[not_taken(503)]).is_ok());
+    for status in [400, 404, 500] {
+        let found = check(&World::default(), &[not_taken(status)]).unwrap_err();
+        assert!(matches!(found[..], [Violation::WrongStatus { .. }]));
+    }
 }

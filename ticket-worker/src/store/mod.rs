@@ -1,6 +1,7 @@
 //! All the SQL of the ticket-worker: PostgreSQL and SQLite side by side, the same statements in
 //! each one's words.
 
+pub mod memory;
 mod postgres;
 mod sqlite;
 

@@ -8,13 +8,15 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use events::choreography::{Outcome, PURCHASE_AND_REGISTER};
 use events::progress::Status;
-use events::{Event, PurchaseAndRegister, RegistId, SagaId, TicketId, UserId, UserTicketId};
+use events::{PurchaseAndRegister, RegistId, SagaId, TicketId, Timestamp, UserId, UserTicketId};
 use serde::Serialize;
 
+use crate::accepted::End;
 use crate::http::body::{Fields, received};
 use crate::http::envelope::{accepted, callers_id, saga_url, success};
 use crate::http::problem::Problem;
 use crate::http::{Gateway, WHOLE_NUMBER};
+use crate::ledger::projector::BEHIND;
 use crate::starter::{NotStarted, Waited};
 use crate::traceparent;
 
@@ -60,7 +62,7 @@ pub(in crate::http) async fn post(
         )
         .await;
     match waited {
-        Ok(Waited::Ended { outcome, end }) => ended(saga_id, &command, outcome, &end),
+        Ok(Waited::Ended(end)) => ended(saga_id, &command, &end),
         Ok(Waited::StillRunning) => {
             let running = Running {
                 saga_id,
@@ -87,23 +89,17 @@ fn command(body: &[u8]) -> Result<PurchaseAndRegister, Problem> {
     })
 }
 
-fn ended(
-    saga_id: SagaId,
-    command: &PurchaseAndRegister,
-    outcome: Outcome,
-    end: &Event,
-) -> Result<Response, Problem> {
-    let told = end.message.particulars();
-    match outcome {
+fn ended(saga_id: SagaId, command: &PurchaseAndRegister, end: &End) -> Result<Response, Problem> {
+    match end.outcome {
         Outcome::Completed => Ok(success(Registered {
             saga_id,
             user_ticket_id: command.user_ticket_id,
-            regist_id: told.regist_id,
+            regist_id: end.regist_id,
             user_id: Some(command.user_id.0),
             ticket_id: Some(command.ticket_id.0),
         })),
         Outcome::Rejected | Outcome::Compensated => {
-            Err(Problem::refused(told.reason).of_saga(saga_id))
+            Err(Problem::refused(end.reason.as_ref()).of_saga(saga_id))
         }
     }
 }
@@ -115,9 +111,11 @@ fn not_started(saga_id: SagaId, why: &NotStarted) -> Problem {
         }
         NotStarted::NotConfirmed(_) | NotStarted::NotInTime => {
             let url = saga_url(saga_id);
+            // Past its deadline a command is refused, whenever it may yet arrive.
+            let over = Timestamp::now() + PURCHASE_AND_REGISTER.deadline + BEHIND;
             Problem::unavailable(format!(
-                "{}. It may or may not have been accepted: GET {url} tells. If that stays 404, \
-                 nothing was done, and the request may be sent again",
+                "{}. It may or may not have been accepted: GET {url} tells. If that answers 404 \
+                 after {over}, nothing was done nor will be, and the request may be sent again",
                 saga::failure::chain(why)
             ))
             .of_saga(saga_id)

@@ -1,0 +1,183 @@
+//! Putting many messages back without doing harm with all of them: one, then ten, then a hundred,
+//! each step only after the one before did not come back.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Choice, DeadLetterError, DeadLetters, Deed, Parked, Selection};
+
+/// Between two looks at whether something came back.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How fast messages are put back.
+#[derive(Clone, Debug)]
+pub struct Ramp {
+    /// How many in each step; the last goes on. Empty: all at once, and nobody waits for them.
+    pub steps: Vec<usize>,
+    /// How long a step is watched: longer than all retries take, for only after those is a message
+    /// parked again. A bus that can tell when all are handled is not watched any longer.
+    pub watch: Duration,
+}
+
+impl Ramp {
+    /// Everything at once, unwatched.
+    pub fn at_once() -> Self {
+        Self {
+            steps: Vec::new(),
+            watch: Duration::ZERO,
+        }
+    }
+
+    fn step(&self, index: usize) -> usize {
+        let step = self.steps.get(index).or(self.steps.last());
+        step.map_or(usize::MAX, |&step| step.max(1))
+    }
+}
+
+/// Told while it goes on.
+#[derive(Clone, Debug)]
+pub enum Progress<'a> {
+    PutBack { queue: &'a str, count: usize },
+    Watching { queue: &'a str, limit: Duration },
+    Held { queue: &'a str },
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// How many were put back.
+    pub requeued: usize,
+    /// Those that failed again. If there are any, the rest was not put back.
+    pub came_back: Vec<Parked>,
+    /// How many were not handled while they were watched: nobody consumes their queue, or not fast
+    /// enough. If there are any, the rest was not put back either.
+    pub unfinished: usize,
+}
+
+/// Puts back what is selected, step by step, and stops when something comes back.
+pub async fn requeue(
+    letters: &mut dyn DeadLetters,
+    selection: &Selection,
+    deed: &Deed,
+    ramp: &Ramp,
+    report: &mut (dyn FnMut(Progress<'_>) + Send),
+) -> Result<Outcome, DeadLetterError> {
+    let mut outcome = Outcome::default();
+    for queue in selection.queues(letters.queues())? {
+        let mut sent = Sent::default();
+        for step in 0.. {
+            let chosen = take(letters, &queue, selection, deed, ramp.step(step), &sent).await?;
+            if chosen.is_empty() {
+                break;
+            }
+            let count = chosen.len();
+            outcome.requeued += count;
+            report(Progress::PutBack {
+                queue: &queue,
+                count,
+            });
+            sent.add(chosen);
+            if ramp.steps.is_empty() {
+                break;
+            }
+            report(Progress::Watching {
+                queue: &queue,
+                limit: ramp.watch,
+            });
+            (outcome.came_back, outcome.unfinished) =
+                watch(letters, &queue, &sent, ramp.watch).await?;
+            if !outcome.came_back.is_empty() || outcome.unfinished > 0 {
+                return Ok(outcome);
+            }
+            report(Progress::Held { queue: &queue });
+        }
+    }
+    Ok(outcome)
+}
+
+/// Puts back up to so many that were not sent by us before.
+async fn take(
+    letters: &mut dyn DeadLetters,
+    queue: &str,
+    selection: &Selection,
+    deed: &Deed,
+    limit: usize,
+    sent: &Sent,
+) -> Result<Vec<Parked>, DeadLetterError> {
+    let mut taken = 0;
+    let mut choose = |parked: &Parked| {
+        if taken == limit {
+            return Choice::Stop;
+        }
+        if sent.came_back(parked) || !selection.has(parked) {
+            return Choice::Leave;
+        }
+        taken += 1;
+        Choice::Take
+    };
+    letters.act(queue, deed, &mut choose).await
+}
+
+/// Which of those sent come back while they are watched, and how many are not through by then.
+async fn watch(
+    letters: &mut dyn DeadLetters,
+    queue: &str,
+    sent: &Sent,
+    limit: Duration,
+) -> Result<(Vec<Parked>, usize), DeadLetterError> {
+    let until = Instant::now() + limit;
+    // Nothing came back to a queue that does not grow, and looking at all of it is dear.
+    let mut seen = None;
+    loop {
+        // In this order: what is handled or parked again after it was counted is looked at later.
+        let unfinished = letters.unfinished().await?;
+        let last = Instant::now() >= until || unfinished == Some(0);
+        let depth = letters.depth(queue).await?;
+        if last || seen.replace(depth) != Some(depth) {
+            let back = came_back(letters, queue, sent).await?;
+            if last || !back.is_empty() {
+                return Ok((back, unfinished.unwrap_or(0)));
+            }
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+async fn came_back(
+    letters: &mut dyn DeadLetters,
+    queue: &str,
+    sent: &Sent,
+) -> Result<Vec<Parked>, DeadLetterError> {
+    let mut back = Vec::new();
+    let mut visit = |parked: &Parked| {
+        if sent.came_back(parked) {
+            back.push(parked.clone());
+        }
+    };
+    letters.look(queue, &mut visit).await?;
+    Ok(back)
+}
+
+/// What was put back to one queue.
+#[derive(Default)]
+struct Sent {
+    /// How often each had been put back before.
+    before: HashMap<String, u32>,
+}
+
+impl Sent {
+    fn add(&mut self, step: Vec<Parked>) {
+        for Parked { id, requeued, .. } in step {
+            let before = self.before.entry(id).or_default();
+            *before = requeued.max(*before);
+        }
+    }
+
+    /// A second copy of an event that was parked twice did not come back: it was never put back.
+    fn came_back(&self, parked: &Parked) -> bool {
+        let before = self.before.get(&parked.id);
+        before.is_some_and(|before| parked.requeued > *before)
+    }
+}

@@ -1,0 +1,357 @@
+//! The dead letters on RabbitMQ, over plain AMQP and a connection of its own.
+//!
+//! Whoever looks takes each message without acknowledging it, and hands all of them back: if the
+//! command is killed, the broker does that. What was done to a message is acknowledged last, after
+//! the record and the copy are confirmed. One at a time looks ([`Lock`]), because what one has in
+//! hand, nobody else sees.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use events::choreography;
+use futures_util::future::try_join_all;
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions,
+    QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Confirmation, ErrorKind};
+use tokio::time::Instant;
+
+use super::connection::{Link, Settings, Trouble, short};
+use super::pack::PERSISTENT;
+use super::topology::parking;
+use super::{RabbitMqConfig, operations, parked};
+use crate::dead_letters::{
+    Action, Choice, Choose, DeadLetterError, DeadLetters, Deed, Entry, Parked, Visit,
+};
+
+/// So many messages share the wait for the broker's confirms.
+const CHUNK: usize = 64;
+/// A broker that took nothing for so long is not taking anything.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(30);
+/// How long another command may have the dead letters in hand before we give up.
+const LOCK_LIMIT: Duration = Duration::from_secs(10);
+const LOCK_AGAIN: Duration = Duration::from_millis(100);
+/// The broker takes back what was in hand a moment after it says so.
+const RETURN_LIMIT: Duration = Duration::from_secs(5);
+const RETURN_AGAIN: Duration = Duration::from_millis(10);
+const RESOURCE_LOCKED: u16 = 405;
+
+/// The [`DeadLetters`] of one namespace on a RabbitMQ.
+pub struct RabbitMqDeadLetters {
+    settings: Settings,
+    link: Link,
+}
+
+impl RabbitMqDeadLetters {
+    /// Connects. Nothing but the record is ever declared here: what is to be operated is there.
+    pub async fn open(config: RabbitMqConfig) -> Result<Self, DeadLetterError> {
+        let settings = Settings::check(config).map_err(DeadLetterError::away)?;
+        let link = Link::connect(&settings, "dead-letters").await?;
+        Ok(Self { settings, link })
+    }
+
+    async fn channel(&mut self) -> Result<Channel, DeadLetterError> {
+        if !self.link.is_alive() {
+            self.link = Link::connect(&self.settings, "dead-letters").await?;
+        }
+        Ok(self.link.connection.create_channel().await?)
+    }
+
+    async fn visit(
+        &mut self,
+        queue: &str,
+        deed: Option<&Deed>,
+        choose: Choose<'_>,
+    ) -> Result<Vec<Parked>, DeadLetterError> {
+        let lock = self.lock().await?;
+        let channel = self.channel().await?;
+        let desk = match deed {
+            Some(deed) => Some(self.desk(queue, deed).await?),
+            None => None,
+        };
+        let walk = Walk {
+            channel: &channel,
+            queue,
+            desk: desk.as_ref(),
+        };
+        let visited = walk.run(choose).await;
+        // What an error left in hand goes back with the channel, and another may look with the lock.
+        let closed = channel.close(200, "looked".into()).await;
+        lock.release().await;
+        let taken = visited?;
+        closed?;
+        Ok(taken)
+    }
+
+    async fn desk<'a>(
+        &mut self,
+        queue: &'a str,
+        deed: &'a Deed,
+    ) -> Result<Desk<'a>, DeadLetterError> {
+        let channel = self.channel().await?;
+        operations::declare(&channel, &self.settings).await?;
+        let confirms = ConfirmSelectOptions::default();
+        channel.confirm_select(confirms).await?;
+        Ok(Desk {
+            channel,
+            queue,
+            operations: self.settings.names.operations(),
+            deed,
+        })
+    }
+
+    /// Waits until nobody else has the dead letters in hand.
+    async fn lock(&mut self) -> Result<Lock, DeadLetterError> {
+        let (name, until) = (self.settings.names.operator(), Instant::now() + LOCK_LIMIT);
+        let exclusive = QueueDeclareOptions {
+            exclusive: true,
+            auto_delete: true,
+            ..QueueDeclareOptions::default()
+        };
+        loop {
+            let channel = self.channel().await?;
+            let queue = short(&name)?;
+            let declared = channel.queue_declare(queue, exclusive, FieldTable::default());
+            match declared.await {
+                Ok(_) => return Ok(Lock { channel, name }),
+                Err(error) if is_locked(&error) && Instant::now() >= until => {
+                    return Err(DeadLetterError::Occupied { what: name });
+                }
+                Err(error) if is_locked(&error) => tokio::time::sleep(LOCK_AGAIN).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+fn is_locked(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(refusal) if refusal.get_id() == RESOURCE_LOCKED)
+}
+
+/// A queue that only its connection may have, and that dies with it, however it dies.
+struct Lock {
+    channel: Channel,
+    name: String,
+}
+
+impl Lock {
+    async fn release(self) {
+        let options = QueueDeleteOptions::default();
+        // Should it fail, the lock goes with the connection.
+        if let Ok(name) = short(&self.name) {
+            let _ = self.channel.queue_delete(name, options).await;
+        }
+        let _ = self.channel.close(200, "released".into()).await;
+    }
+}
+
+/// One walk through a dead-letter queue.
+struct Walk<'a> {
+    channel: &'a Channel,
+    /// The work queue.
+    queue: &'a str,
+    desk: Option<&'a Desk<'a>>,
+}
+
+type Taken = (Parked, Delivery);
+
+impl Walk<'_> {
+    async fn run(&self, choose: Choose<'_>) -> Result<Vec<Parked>, DeadLetterError> {
+        let there = depth(self.channel, self.queue).await?;
+        let (mut left, mut taken, mut chunk) = (0, Vec::new(), Vec::new());
+        // What is parked meanwhile is for the next look.
+        for _ in 0..there {
+            let Some(delivery) = self.get().await? else {
+                break;
+            };
+            let parked = parked::read(&delivery, self.queue);
+            let choice = choose(&parked);
+            if choice == Choice::Take {
+                chunk.push((parked, delivery));
+            } else {
+                left += 1;
+            }
+            if choice == Choice::Stop {
+                break;
+            }
+            if chunk.len() == CHUNK {
+                taken.extend(self.act(std::mem::take(&mut chunk)).await?);
+            }
+        }
+        taken.extend(self.act(chunk).await?);
+        self.hand_back(left).await?;
+        Ok(taken)
+    }
+
+    async fn get(&self) -> Result<Option<Delivery>, DeadLetterError> {
+        let queue = short(&parking(self.queue))?;
+        let unacknowledged = BasicGetOptions { no_ack: false };
+        let got = self.channel.basic_get(queue, unacknowledged).await?;
+        Ok(got.map(|message| message.delivery))
+    }
+
+    async fn act(&self, chunk: Vec<Taken>) -> Result<Vec<Parked>, DeadLetterError> {
+        let (Some(desk), false) = (self.desk, chunk.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        desk.record(&chunk).await?;
+        if desk.deed.action == Action::Requeue {
+            desk.put_back(&chunk).await?;
+        }
+        for (_, delivery) in &chunk {
+            let options = BasicAckOptions::default();
+            self.channel
+                .basic_ack(delivery.delivery_tag, options)
+                .await?;
+        }
+        Ok(chunk.into_iter().map(|(parked, _)| parked).collect())
+    }
+
+    /// Returns all that is still in hand, and waits until it is seen again.
+    async fn hand_back(&self, left: u32) -> Result<(), DeadLetterError> {
+        const ALL: u64 = 0;
+        if left == 0 {
+            return Ok(());
+        }
+        let options = BasicNackOptions {
+            multiple: true,
+            requeue: true,
+        };
+        self.channel.basic_nack(ALL, options).await?;
+        let until = Instant::now() + RETURN_LIMIT;
+        while depth(self.channel, self.queue).await? < left && Instant::now() < until {
+            tokio::time::sleep(RETURN_AGAIN).await;
+        }
+        Ok(())
+    }
+}
+
+/// Where messages are recorded and put back, on a channel with confirms.
+struct Desk<'a> {
+    channel: Channel,
+    queue: &'a str,
+    operations: String,
+    deed: &'a Deed,
+}
+
+impl Desk<'_> {
+    async fn record(&self, chunk: &[Taken]) -> Result<(), DeadLetterError> {
+        let entries = chunk.iter().map(|(parked, _)| {
+            let properties = BasicProperties::default()
+                .with_delivery_mode(PERSISTENT)
+                .with_content_type("application/json".into());
+            (self.deed.entry(parked).to_json().into_bytes(), properties)
+        });
+        self.publish(&self.operations, entries.collect()).await
+    }
+
+    async fn put_back(&self, chunk: &[Taken]) -> Result<(), DeadLetterError> {
+        let copies = chunk.iter().map(|(_, delivery)| {
+            let properties = parked::put_back(delivery);
+            (delivery.data.clone(), properties)
+        });
+        self.publish(self.queue, copies.collect()).await
+    }
+
+    /// Publishes to exactly this queue. Unless every message was stored there it is an error: lapin
+    /// pairs a returned message with any confirm, so one that came back condemns them all.
+    async fn publish(
+        &self,
+        queue: &str,
+        messages: Vec<(Vec<u8>, BasicProperties)>,
+    ) -> Result<(), DeadLetterError> {
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let mut confirms = Vec::new();
+        for (body, properties) in &messages {
+            let (direct, key) = ("".into(), short(queue)?);
+            let sent = self
+                .channel
+                .basic_publish(direct, key, options, body, properties.clone());
+            confirms.push(sent.await?);
+        }
+        let confirmed = tokio::time::timeout(CONFIRM_LIMIT, try_join_all(confirms)).await;
+        let confirmed = confirmed.map_err(|_| Trouble::Stalled)??;
+        if confirmed
+            .iter()
+            .all(|c| matches!(c, Confirmation::Ack(None)))
+        {
+            return Ok(());
+        }
+        Err(DeadLetterError::Refused {
+            queue: queue.to_owned(),
+        })
+    }
+}
+
+async fn depth(channel: &Channel, queue: &str) -> Result<u32, DeadLetterError> {
+    let name = parking(queue);
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let found = channel.queue_declare(short(&name)?, passive, FieldTable::default());
+    let found = found
+        .await
+        .map_err(|error| Trouble::with(format!("queue {name}"), error))?;
+    Ok(found.message_count())
+}
+
+#[async_trait]
+impl DeadLetters for RabbitMqDeadLetters {
+    fn queues(&self) -> Vec<String> {
+        let names = &self.settings.names;
+        choreography::steps().map(|step| names.work(step)).collect()
+    }
+
+    async fn look(&mut self, queue: &str, visit: Visit<'_>) -> Result<(), DeadLetterError> {
+        let mut leave = |parked: &Parked| {
+            visit(parked);
+            Choice::Leave
+        };
+        self.visit(queue, None, &mut leave).await.map(drop)
+    }
+
+    async fn act(
+        &mut self,
+        queue: &str,
+        deed: &Deed,
+        choose: Choose<'_>,
+    ) -> Result<Vec<Parked>, DeadLetterError> {
+        self.visit(queue, Some(deed), choose).await
+    }
+
+    async fn depth(&mut self, queue: &str) -> Result<u64, DeadLetterError> {
+        let channel = self.channel().await?;
+        let depth = depth(&channel, queue).await?;
+        channel.close(200, "seen".into()).await?;
+        Ok(depth.into())
+    }
+
+    /// Over AMQP nobody sees what a consumer has in hand or what waits in a retry tier.
+    async fn unfinished(&mut self) -> Result<Option<usize>, DeadLetterError> {
+        Ok(None)
+    }
+
+    async fn record(&mut self) -> Result<Vec<Entry>, DeadLetterError> {
+        self.channel().await?.close(200, "alive".into()).await?;
+        Ok(operations::read(&self.link.connection, &self.settings).await?)
+    }
+}
+
+impl From<Trouble> for DeadLetterError {
+    fn from(trouble: Trouble) -> Self {
+        Self::away(trouble)
+    }
+}
+
+impl From<lapin::Error> for DeadLetterError {
+    fn from(error: lapin::Error) -> Self {
+        Self::away(error)
+    }
+}

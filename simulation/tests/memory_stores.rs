@@ -1,0 +1,206 @@
+//! What is simulated in memory holds in a database only if both mean the same. So batches at random
+//! go to the store in memory and to the one in SQLite, and both must say and keep the same. (That
+//! SQLite and PostgreSQL mean the same is the claim of `system-tests/tests/stores.rs`.)
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use events::{
+    Event, Message, PurchaseAndRegister, Reason, RegistrationFailed, SagaId, TicketId,
+    TicketPurchased, Timestamp, UserId, UserTicketId,
+};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use regist_worker::decide::RegistDecider;
+use saga::Tasks;
+use saga::database::{Database, SchemaChange};
+use saga::decision::{Changes, Decider, Moment, decide_batch};
+use saga::failure::Failure;
+use saga::store::Store;
+use ticket_worker::decide::TicketDecider;
+use uuid::Uuid;
+
+/// Few enough that batches meet each other's rows.
+const SAGAS: u128 = 500;
+const BATCHES: usize = 600;
+/// So many batches are decided and not committed yet, as by so many replicas.
+const REPLICAS: usize = 6;
+
+struct Dice(SmallRng);
+
+impl Dice {
+    fn below(&mut self, limit: u128) -> u128 {
+        self.0.random_range(0..limit)
+    }
+
+    /// A batch of one kind of message.
+    fn batch(&mut self, message: impl Fn(&mut Self, u128) -> Message) -> Vec<Event> {
+        let count = 1 + self.below(6);
+        let event = |_| {
+            let saga = self.below(SAGAS);
+            let message = message(self, saga);
+            let saga_id = SagaId(Uuid::from_u128(saga));
+            Event {
+                id: Event::id_of(saga_id, message.message_type()),
+                source: "test".into(),
+                time: Timestamp::from_micros(0),
+                saga_id,
+                causation_id: None,
+                traceparent: None,
+                reply_to: None,
+                deadline: Some(Timestamp::from_micros(1_000)),
+                message,
+            }
+        };
+        (0..count).map(event).collect()
+    }
+
+    fn moment(&mut self) -> Moment {
+        Moment {
+            // One in five is late.
+            now: Timestamp::from_micros(self.0.random_range(0..1_250)),
+            fresh_id: Uuid::from_u128(self.0.random()),
+        }
+    }
+}
+
+fn keys(saga: u128) -> (UserId, TicketId) {
+    (UserId((saga % 70) as u64), TicketId((saga % 3) as u64))
+}
+
+fn purchase(dice: &mut Dice, saga: u128) -> Message {
+    let (user_id, ticket_id) = keys(saga);
+    // Some sagas claim another one's ticket id.
+    let user_ticket = if dice.below(20) == 0 { 0 } else { saga };
+    PurchaseAndRegister {
+        user_id,
+        ticket_id,
+        user_ticket_id: UserTicketId(Uuid::from_u128(user_ticket)),
+    }
+    .into()
+}
+
+fn purchased(_: &mut Dice, saga: u128) -> Message {
+    let (user_id, ticket_id) = keys(saga);
+    TicketPurchased {
+        user_id,
+        ticket_id,
+        user_ticket_id: UserTicketId(Uuid::from_u128(saga)),
+    }
+    .into()
+}
+
+fn refused(_: &mut Dice, saga: u128) -> Message {
+    let (user_id, ticket_id) = keys(saga);
+    RegistrationFailed {
+        user_id,
+        ticket_id,
+        user_ticket_id: UserTicketId(Uuid::from_u128(saga)),
+        reason: Reason::ALREADY_REGISTERED,
+    }
+    .into()
+}
+
+async fn database(schema: &[SchemaChange], folder: &tempfile::TempDir) -> Database {
+    let file = folder.path().join("store.db");
+    let database = Database::open(&format!("sqlite:{}", file.display()), "test").unwrap();
+    database
+        .prepare("test", schema, &Tasks::new())
+        .await
+        .unwrap();
+    database
+}
+
+/// What the store knows of a batch, as changes to commit now or later.
+async fn decided<D: Decider>(
+    decider: &D,
+    store: &dyn Store<D>,
+    events: &[Event],
+    moments: &[Moment],
+) -> Result<(Changes<D::Effect>, Vec<Event>), Failure> {
+    let snapshot = store.load(events).await.unwrap();
+    let mut moments = moments.iter();
+    decide_batch(decider, snapshot, events, || *moments.next().unwrap())
+}
+
+fn kind(result: &Result<(), Failure>) -> &'static str {
+    match result {
+        Ok(()) => "committed",
+        Err(Failure::Conflict) => "conflict",
+        Err(Failure::Handling(_)) => "failed",
+        Err(Failure::Unavailable(_)) => "away",
+    }
+}
+
+/// Both stores decide every batch alike; each is committed at once, or later, when others were.
+async fn both_mean_the_same<D: Decider>(
+    decider: D,
+    stores: [&dyn Store<D>; 2],
+    messages: &[fn(&mut Dice, u128) -> Message],
+) where
+    D::Effect: std::fmt::Debug,
+{
+    let mut dice = Dice(SmallRng::seed_from_u64(1));
+    let (mut held_up, mut seen) = (Vec::new(), [0, 0, 0]);
+    for number in 0..BATCHES {
+        let message = messages[dice.below(messages.len() as u128) as usize];
+        let events = dice.batch(message);
+        let moments: Vec<_> = events.iter().map(|_| dice.moment()).collect();
+        let one = decided(&decider, stores[0], &events, &moments)
+            .await
+            .unwrap();
+        let two = decided(&decider, stores[1], &events, &moments)
+            .await
+            .unwrap();
+        assert_eq!(format!("{one:?}"), format!("{two:?}"), "batch {number}");
+        held_up.push(one.0);
+        if held_up.len() == REPLICAS {
+            let changes = held_up.swap_remove(dice.below(REPLICAS as u128) as usize);
+            let results = [
+                stores[0].commit(&changes).await,
+                stores[1].commit(&changes).await,
+            ];
+            let [one, two] = results.each_ref().map(kind);
+            assert_eq!(one, two, "{results:?} to {changes:?}");
+            seen[["committed", "conflict", "failed"]
+                .iter()
+                .position(|k| *k == one)
+                .unwrap()] += 1;
+        }
+    }
+    println!("{seen:?} batches were committed, in conflict, failed");
+    assert!(seen[0] > 10 && seen[1] > 10, "{seen:?}");
+}
+
+#[tokio::test]
+async fn tickets_in_memory_are_kept_as_in_a_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = database(&ticket_worker::SCHEMA, &folder).await;
+    let memory = ticket_worker::memory::MemoryStore::default();
+    let sql = ticket_worker::store(&database);
+    both_mean_the_same(TicketDecider, [&memory, &*sql], &[purchase, refused]).await;
+    let live = memory.tickets().into_iter();
+    let live = live.filter(|row| row.deleted_at.is_none()).count() as i64;
+    assert_eq!(live, count(&database, "user_ticket").await);
+    database.close().await;
+}
+
+#[tokio::test]
+async fn registrations_in_memory_are_kept_as_in_a_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = database(&regist_worker::SCHEMA, &folder).await;
+    let memory = regist_worker::memory::MemoryStore::default();
+    let sql = regist_worker::store(&database);
+    both_mean_the_same(RegistDecider, [&memory, &*sql], &[purchased]).await;
+    assert_eq!(
+        memory.regists().len() as i64,
+        count(&database, "regist").await
+    );
+    database.close().await;
+}
+
+async fn count(database: &Database, table: &str) -> i64 {
+    let sql = format!("SELECT count(*) FROM {table} WHERE deleted_at IS NULL");
+    let Database::Sqlite(pool) = database else {
+        unreachable!("it was opened as SQLite")
+    };
+    sqlx::query_scalar(&sql).fetch_one(pool).await.unwrap()
+}
