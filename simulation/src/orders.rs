@@ -55,12 +55,8 @@ pub(crate) fn draw(fate: &Fate) -> Vec<Order> {
         if !order.overtaken && fate.strikes(Fault::Poison, Who::Operator, saga) {
             fate.trouble(service, saga, u32::MAX);
         } else if fate.strikes(Fault::Flaky, Who::Operator, saga) {
-            // No more than there are retry tiers, so that none of them is parked. The loop counts
-            // a silence of its database against the event if it ends within 3 s of the loop's
-            // patience (`ANSWER_LIMIT`), so where databases fall silent there is room for that.
-            let silences = [Fault::DatabaseHung, Fault::CommitHung].map(|fault| plan.rate(fault));
-            let most = if silences == [0.0, 0.0] { 3 } else { 1 };
-            fate.trouble(service, saga, 1 + chance.number(0..most) as u32);
+            // No more than there are retry tiers, so that none of them is parked.
+            fate.trouble(service, saga, 1 + chance.number(0..3) as u32);
         }
         order
     };

@@ -13,7 +13,7 @@ use saga::bus::{Bus, Health, JournalPage, JournalPosition, JournalReader, Journa
 use saga::failure::chain;
 use saga::retry::Backoff;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -30,8 +30,9 @@ const LOADED_PAGE: usize = 64;
 /// so that they end in the page they begin in or in the next, and cost one insert and no update.
 /// The ledger is behind by as much.
 const GATHER: Duration = Duration::from_millis(150);
-/// Without load a page is written at once, unless the one before was just written: then it gathers
-/// until this much later, so that a trickle of sagas costs a bounded number of transactions.
+/// Without load a page is written at once, unless the one before was written less than this ago:
+/// then it is read that much later, so that a trickle of sagas costs a bounded number of
+/// transactions.
 const PACE: Duration = Duration::from_millis(20);
 /// Between two looks while a page gathers: a look at each arrival would cost more than the events,
 /// and a longer pause would let the bus's own buffer, which may be small, bound the page.
@@ -87,6 +88,7 @@ impl Projector {
         let mut reader = self.open(cursor).await;
         let (mut desk, mut loaded, mut paced) = (Desk::at(cursor), false, Instant::now());
         loop {
+            sleep_until(paced).await;
             let patience = if desk.holds_something() {
                 GATHER
             } else {
@@ -94,12 +96,9 @@ impl Projector {
             };
             let stepped = match timeout(patience, reader.read(PAGE_LIMIT)).await {
                 Ok(mut page) => {
-                    let until = if loaded {
-                        Instant::now() + GATHER
-                    } else {
-                        paced
-                    };
-                    gather(reader.as_mut(), &mut page, until).await;
+                    if loaded {
+                        gather(reader.as_mut(), &mut page).await;
+                    }
                     paced = Instant::now() + PACE;
                     loaded = page.entries.len() > LOADED_PAGE;
                     let hold = if loaded { Hold::Young } else { Hold::Nothing };
@@ -288,8 +287,9 @@ impl Projector {
     }
 }
 
-/// Lets a page grow until then.
-async fn gather(reader: &mut dyn JournalReader, page: &mut JournalPage, until: Instant) {
+/// Lets a page grow for a while.
+async fn gather(reader: &mut dyn JournalReader, page: &mut JournalPage) {
+    let until = Instant::now() + GATHER;
     while page.entries.len() < PAGE_LIMIT && Instant::now() < until {
         tokio::time::sleep(GATHER_STEP).await;
         let room = PAGE_LIMIT - page.entries.len();

@@ -75,7 +75,12 @@ impl Store<RegistDecider> for PostgresStore {
         })
     }
 
+    /// Nothing undoes a registration: it is the last step.
     async fn commit(&self, changes: &Changes<Regist>) -> Result<(), Failure> {
+        assert!(
+            changes.undone.is_empty(),
+            "no step of this service is undone"
+        );
         let regists = &changes.effects;
         let column =
             |value: fn(&Regist) -> Uuid| -> Vec<Uuid> { regists.iter().map(value).collect() };

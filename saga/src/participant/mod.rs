@@ -3,6 +3,8 @@
 //! **Ack last.** An unsettled delivery is the outbox: whatever happens between any two of these
 //! steps, the broker hands the event out again and the stored decision is published again.
 
+mod waiting;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +15,14 @@ use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
+use waiting::{Stopped, Waiting};
 
 use crate::bus::{
     Bus, Consumer, Delivery, DeliveryTag, PublishError, Queue, Settlement, TopologyError,
 };
 use crate::decision::{Decider, Moment, decide_batch};
 use crate::failure::{Failure, chain};
-use crate::retry::{Backoff, RetryPolicy};
+use crate::retry::RetryPolicy;
 use crate::store::Store;
 use crate::tasks::Tasks;
 
@@ -132,9 +135,18 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(2);
 /// A replica that lost a race sees the winner's rows at its next try. Losing this often in a row is
 /// no race but a row that clashes without being loaded: the event at fault has to be found.
 const CONFLICT_LIMIT: usize = 10;
+/// An event that stands alone hangs by its own doing if it does so this often in a row, with a
+/// database that answers each time. Once may be a database that had fallen silent, or a connection
+/// that was lost without a word: neither counts against the event.
+const HANG_LIMIT: usize = 3;
 
-/// The process was asked to stop while it waited for a dependency. What is in hand stays unsettled.
-struct Stopped;
+/// What came of one try at a batch.
+enum Tried {
+    Replied(Vec<Event>),
+    Failed(Failure),
+    /// No end after [`HANDLING_LIMIT`], although the database answers.
+    Hung,
+}
 
 /// How the handling of one event ended.
 enum Handled {
@@ -247,43 +259,44 @@ impl ParticipantLoop {
         events: &[Event],
     ) -> Result<Result<Vec<Event>, Failure>, Stopped> {
         let mut wait = self.waiting("the database", events.len());
-        let mut conflicts = 0;
-        loop {
+        let (mut conflicts, mut hangs) = (0, 0);
+        let result = loop {
             match self.react(events).await {
-                Err(failure @ Failure::Unavailable(_)) => {
+                Tried::Failed(failure @ Failure::Unavailable(_)) => {
+                    hangs = 0;
                     wait.once(chain(&failure), &self.stop).await?;
                 }
-                Err(Failure::Conflict) if conflicts < CONFLICT_LIMIT => conflicts += 1,
-                result => {
-                    wait.over();
-                    return Ok(result);
+                Tried::Failed(Failure::Conflict) if conflicts < CONFLICT_LIMIT => conflicts += 1,
+                // To halve a batch counts against none of its events.
+                Tried::Hung if events.len() == 1 && hangs + 1 < HANG_LIMIT => hangs += 1,
+                Tried::Hung => {
+                    let failure = format!("no end after {HANDLING_LIMIT:?}");
+                    break Err(Failure::handling(failure));
                 }
+                Tried::Failed(failure) => break Err(failure),
+                Tried::Replied(replies) => break Ok(replies),
             }
-        }
+        };
+        wait.over();
+        Ok(result)
     }
 
-    /// A panic is the failure of its event like any other. So is no end, if the database answers all
-    /// the same; one that does not is away.
-    async fn react(&self, events: &[Event]) -> Result<Vec<Event>, Failure> {
+    /// A panic is the failure of its event like any other. Of a try without an end, the database
+    /// knows more: one that does not answer is away.
+    async fn react(&self, events: &[Event]) -> Tried {
         let reacting = AssertUnwindSafe(self.participant.react(events)).catch_unwind();
-        let replies = match tokio::time::timeout(HANDLING_LIMIT, reacting).await {
-            Ok(Ok(replies)) => replies?,
-            Ok(Err(panic)) => return Err(Failure::handling(panic_text(panic.as_ref()))),
-            Err(_) if self.database_answers().await => {
-                return Err(Failure::handling(format!(
-                    "no end after {HANDLING_LIMIT:?}"
-                )));
-            }
-            Err(elapsed) => return Err(Failure::Unavailable(elapsed.into())),
-        };
-        if replies.len() == events.len() {
-            return Ok(replies);
+        match tokio::time::timeout(HANDLING_LIMIT, reacting).await {
+            Ok(Ok(Ok(replies))) if replies.len() == events.len() => Tried::Replied(replies),
+            Ok(Ok(Ok(replies))) => Tried::Failed(Failure::handling(format!(
+                "{} replies to {} events",
+                replies.len(),
+                events.len()
+            ))),
+            Ok(Ok(Err(failure))) => Tried::Failed(failure),
+            Ok(Err(panic)) => Tried::Failed(Failure::handling(panic_text(panic.as_ref()))),
+            Err(_) if self.database_answers().await => Tried::Hung,
+            Err(elapsed) => Tried::Failed(Failure::Unavailable(elapsed.into())),
         }
-        Err(Failure::handling(format!(
-            "{} replies to {} events",
-            replies.len(),
-            events.len()
-        )))
     }
 
     /// A batch of no events only reads, and changes nothing.
@@ -363,50 +376,6 @@ impl ParticipantLoop {
         ] {
             let labels = [("queue", self.queue.clone()), ("result", result.to_owned())];
             metrics::counter!("saga_events_settled_total", &labels).increment(events);
-        }
-    }
-}
-
-/// A wait for a dependency that is away: said once when it begins and once when it is over.
-struct Waiting<'a> {
-    queue: &'a str,
-    dependency: &'static str,
-    events: usize,
-    jitter_seed: Option<u64>,
-    backoff: Option<Backoff>,
-}
-
-impl Waiting<'_> {
-    async fn once(&mut self, reason: String, stop: &CancellationToken) -> Result<(), Stopped> {
-        let Self {
-            queue,
-            dependency,
-            events,
-            jitter_seed,
-            ..
-        } = *self;
-        let backoff = self.backoff.get_or_insert_with(|| {
-            warn!(
-                queue,
-                events, reason, "waiting for {dependency}; the events are held, not failed"
-            );
-            jitter_seed.map_or_else(Backoff::new, Backoff::seeded)
-        });
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => Err(Stopped),
-            () = tokio::time::sleep(backoff.next_delay()) => Ok(()),
-        }
-    }
-
-    fn over(&self) {
-        if self.backoff.is_some() {
-            info!(
-                queue = self.queue,
-                events = self.events,
-                "{} is back",
-                self.dependency
-            );
         }
     }
 }
