@@ -205,3 +205,16 @@ pub(crate) async fn drain(consumer: &mut dyn Consumer, count: usize) -> Vec<Even
     }
     drained
 }
+
+pub(crate) async fn publish_singly(bus: &impl Bus, events: &[Event]) {
+    for event in events {
+        bus.publish(std::slice::from_ref(event)).await.unwrap();
+    }
+}
+
+/// Waits until what is published is on its way to a consumer.
+pub(crate) async fn until_empty(broker: &Broker) {
+    while broker.depth(PURCHASE).await > 0 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod broker;
+mod consumers;
 mod failures;
 mod outages;
 mod packs;

@@ -6,7 +6,7 @@ use saga::bus::{Bus, Health, JournalStart, PublishError, Queue, Settlement};
 use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
 
 use crate::broker::{
-    Broker, PURCHASE, command, commands, drain, end_event, none, purchases, until_down, until_up,
+    Broker, command, commands, drain, end_event, purchases, until_down, until_empty, until_up,
     with_broker, within,
 };
 use crate::proxy::Proxy;
@@ -184,129 +184,6 @@ async fn the_journal_is_read_in_order_and_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_deleted_queue_is_brought_back_and_consumed_again() {
-    with_broker(async |broker| {
-        let bus = broker.bus().await;
-        let mut consumer = purchases(&*bus).await;
-        delete(broker, PURCHASE).await;
-        let receiving = consumer.receive(1);
-        tokio::pin!(receiving);
-        tokio::select! {
-            _ = &mut receiving => panic!("there is nothing yet"),
-            _ = until_down(&*bus) => {}
-        }
-        tokio::select! {
-            _ = &mut receiving => panic!("there is nothing yet"),
-            () = until_up(&*bus) => {}
-        }
-        let event = command();
-        bus.publish(std::slice::from_ref(&event)).await.unwrap();
-        let received = within("the event", receiving).await;
-        assert_eq!(received[0].event.as_ref().unwrap(), &event);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_queue_deleted_behind_a_buffered_message_is_consumed_again() {
-    with_broker(async |broker| {
-        let bus = broker.bus().await;
-        let mut consumer = purchases(&*bus).await;
-        publish_singly(&*bus, &commands(3)).await;
-        let first = consumer.receive(1).await;
-        assert_eq!(first.len(), 1);
-        until_empty(broker).await;
-        delete(broker, PURCHASE).await;
-        // The mark of the end travels over another line than the answer to the deletion.
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let mut health = bus.health();
-        health.mark_unchanged();
-        assert_eq!(within("the rest", consumer.receive(10)).await.len(), 2);
-        let receiving = consumer.receive(1);
-        tokio::pin!(receiving);
-        tokio::select! {
-            _ = &mut receiving => panic!("there is nothing yet"),
-            noticed = within("the end to be noticed", health.changed()) => noticed.unwrap(),
-        }
-        until_up(&*bus).await;
-        let event = command();
-        bus.publish(std::slice::from_ref(&event)).await.unwrap();
-        let received = within("the event", receiving).await;
-        assert_eq!(received[0].event.as_ref().unwrap(), &event);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_consumer_that_fails_disturbs_no_other() {
-    with_broker(async |broker| {
-        let bus = broker.bus().await;
-        let mut stays = purchases(&*bus).await;
-        bus.publish(&commands(1)).await.unwrap();
-        let in_hand = within("an event", stays.receive(1)).await;
-        let (other, other_queue) = another_step();
-        let mut ends = bus.consume(Queue::Work(other)).await.unwrap();
-        delete(broker, &other_queue).await;
-        let receiving = ends.receive(1);
-        tokio::pin!(receiving);
-        tokio::select! {
-            _ = &mut receiving => panic!("there is nothing"),
-            _ = until_down(&*bus) => {}
-        }
-        tokio::select! {
-            _ = &mut receiving => panic!("there is nothing"),
-            () = until_up(&*bus) => {}
-        }
-        // Its line is the old one, so what was in hand is settled and does not come again.
-        let done = (in_hand[0].tag, Settlement::Done);
-        stays.settle(vec![done]).await;
-        let next = command();
-        bus.publish(std::slice::from_ref(&next)).await.unwrap();
-        assert_eq!(drain(&mut *stays, 1).await, [next]);
-        drop(stays);
-        assert_eq!(broker.depth(PURCHASE).await, 0);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_newcomer_that_cannot_consume_yet_disturbs_no_other() {
-    with_broker(async |broker| {
-        let bus = broker.bus().await;
-        let mut stays = purchases(&*bus).await;
-        bus.publish(&commands(1)).await.unwrap();
-        let in_hand = within("an event", stays.receive(1)).await;
-        // An earlier connection of the instance still has its queue.
-        let exclusive = lapin::options::QueueDeclareOptions {
-            exclusive: true,
-            ..Default::default()
-        };
-        let (channel, queue) = (broker.channel().await, "api-gateway.replies.g");
-        let declared = channel.queue_declare(broker.name(queue).into(), exclusive, none());
-        declared.await.unwrap();
-        let newcomer = bus.consume(Queue::Replies {
-            instance: "g".to_owned(),
-        });
-        tokio::pin!(newcomer);
-        tokio::select! {
-            _ = &mut newcomer => panic!("another one has its queue"),
-            waiting_for = until_down(&*bus) => assert!(waiting_for.contains(queue), "{waiting_for}"),
-        }
-        let done = (in_hand[0].tag, Settlement::Done);
-        stays.settle(vec![done]).await;
-        let next = command();
-        bus.publish(std::slice::from_ref(&next)).await.unwrap();
-        assert_eq!(drain(&mut *stays, 1).await, [next]);
-        drop(stays);
-        assert_eq!(broker.depth(PURCHASE).await, 0);
-        channel.queue_delete(broker.name(queue).into(), Default::default()).await.unwrap();
-        within("the newcomer", newcomer).await.unwrap();
-        until_up(&*bus).await;
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_tag_of_a_lost_line_settles_nothing_that_came_over_the_next() {
     with_broker(async |broker| {
         let (proxy, mut config) = proxied(broker).await;
@@ -340,51 +217,6 @@ async fn a_tag_of_a_lost_line_settles_nothing_that_came_over_the_next() {
         drop(consumer);
         holder.settle(vec![(again[0].tag, Settlement::Done)]).await;
         assert_eq!(drain(&mut *holder, 1).await, [next]);
-    })
-    .await;
-}
-
-async fn publish_singly(bus: &impl Bus, events: &[events::Event]) {
-    for event in events {
-        bus.publish(std::slice::from_ref(event)).await.unwrap();
-    }
-}
-
-/// A step other than the one of [`purchases`], and its queue.
-fn another_step() -> (&'static events::choreography::Step, String) {
-    let step = events::choreography::steps().nth(1).unwrap();
-    (step, step.queue())
-}
-
-/// Waits until what is published is on its way to a consumer.
-async fn until_empty(broker: &Broker) {
-    while broker.depth(PURCHASE).await > 0 {
-        tokio::task::yield_now().await;
-    }
-}
-
-async fn delete(broker: &Broker, queue: &str) {
-    let options = lapin::options::QueueDeleteOptions::default();
-    let channel = broker.channel().await;
-    let deleted = channel.queue_delete(broker.name(queue).into(), options);
-    deleted.await.unwrap();
-}
-
-#[tokio::test]
-async fn a_consumer_that_is_dropped_disturbs_no_other() {
-    with_broker(async |broker| {
-        let bus = broker.bus().await;
-        let mut stays = purchases(&*bus).await;
-        let mut health = bus.health();
-        health.mark_unchanged();
-        for _ in 0..10 {
-            let goes = bus.read_journal(JournalStart::First).await.unwrap();
-            drop(goes);
-            let event = command();
-            bus.publish(std::slice::from_ref(&event)).await.unwrap();
-            assert_eq!(drain(&mut *stays, 1).await, [event]);
-        }
-        assert!(!health.has_changed().unwrap());
     })
     .await;
 }
