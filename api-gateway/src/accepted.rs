@@ -44,6 +44,7 @@ pub(crate) struct Accepted {
 pub(crate) struct End {
     pub(crate) outcome: Outcome,
     pub(crate) at: Timestamp,
+    pub(crate) user_ticket_id: Option<UserTicketId>,
     pub(crate) regist_id: Option<RegistId>,
     pub(crate) reason: Option<Reason>,
 }
@@ -102,6 +103,7 @@ impl End {
         Self {
             outcome,
             at: event.time,
+            user_ticket_id: seen.user_ticket_id,
             regist_id: seen.regist_id,
             reason: seen.reason.cloned(),
         }
@@ -115,6 +117,7 @@ impl End {
         Some(Self {
             outcome,
             at,
+            user_ticket_id: row.user_ticket_id,
             regist_id: row.regist_id,
             reason: row.reason.clone(),
         })

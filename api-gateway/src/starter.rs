@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ::metrics::Counter;
 use events::choreography::{API_GATEWAY, Saga};
-use events::{Event, Message, SagaId, Timestamp};
+use events::{Event, Message, SagaId, Timestamp, UserTicketId};
 use saga::bus::{Bus, PublishError};
 use saga::failure::chain;
 use tokio::sync::watch;
@@ -33,6 +33,7 @@ pub(crate) struct Starter {
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) instance: String,
+    /// How long a caller waits that says nothing of it.
     pub(crate) wait_limit: Duration,
     pub(crate) waiters: Waiters,
     pub(crate) accepted: Arc<AcceptedSagas>,
@@ -40,6 +41,18 @@ pub(crate) struct Starter {
     /// Whether ends of sagas reach this gateway yet.
     pub(crate) listens: watch::Receiver<bool>,
     pub(crate) stop: CancellationToken,
+}
+
+/// A saga to run for a caller.
+pub(crate) struct Request {
+    pub(crate) saga: &'static Saga,
+    pub(crate) saga_id: SagaId,
+    pub(crate) message: Message,
+    pub(crate) traceparent: String,
+    /// How long its caller waits for the end.
+    pub(crate) patience: Duration,
+    /// Whether the same request may have been sent before.
+    pub(crate) may_be_known: bool,
 }
 
 /// What became of a saga while its caller waited.
@@ -59,26 +72,53 @@ pub(crate) enum NotStarted {
     NotConfirmed(#[from] PublishError),
     #[error("the broker did not confirm the command in time")]
     NotInTime,
+    #[error("the saga was started by a request with other fields")]
+    OtherRequest,
 }
 
 impl Starter {
     /// Runs one saga. Returns only after the broker has confirmed its command, or with an error.
-    pub(crate) async fn run(
-        &self,
-        saga: &'static Saga,
-        saga_id: SagaId,
-        message: Message,
-        traceparent: String,
-    ) -> Result<Waited, NotStarted> {
+    /// A saga that runs already is started once more: that changes nothing, brings one that got
+    /// stuck on, and has its end told to this gateway.
+    pub(crate) async fn run(&self, request: Request) -> Result<Waited, NotStarted> {
         // The end of a saga that outruns the queue of replies would not reach its caller.
         if !*self.listens.borrow() {
             return Err(NotStarted::NotListening);
         }
-        let command = self.command(saga, saga_id, message, traceparent);
+        let (saga_id, asked) = (
+            request.saga_id,
+            request.message.particulars().user_ticket_id,
+        );
+        let known = match request.may_be_known {
+            true => self.known(saga_id).await,
+            false => None,
+        };
+        if let Some(known) = known {
+            if is_other(known.user_ticket_id, asked) {
+                return Err(NotStarted::OtherRequest);
+            }
+            if let Some(end) = known.end {
+                return Ok(Waited::Ended(end));
+            }
+        }
+        match self.start_and_wait(request).await? {
+            Some(end) if is_other(end.user_ticket_id, asked) => Err(NotStarted::OtherRequest),
+            ended => Ok(ended.map_or(Waited::StillRunning, Waited::Ended)),
+        }
+    }
+
+    async fn start_and_wait(&self, request: Request) -> Result<Option<End>, NotStarted> {
+        let Request {
+            saga,
+            saga_id,
+            patience,
+            ..
+        } = request;
         let waiter = self
             .waiters
             .register(saga, saga_id)
             .map_err(|_full| NotStarted::TooManyWaiting)?;
+        let command = self.command(request);
         self.accepted.started(saga, &command);
         if let Err(problem) = self.publish(command).await {
             self.accepted.not_started(saga_id);
@@ -86,20 +126,21 @@ impl Starter {
             return Err(problem);
         }
         self.started.increment(1);
-        let ended = match self.wait(waiter).await {
-            Some(end) => Some(end),
-            None => self.look_up(saga_id).await,
-        };
-        Ok(ended.map_or(Waited::StillRunning, Waited::Ended))
+        let ended = self.wait(waiter, patience).await;
+        if ended.is_some() || patience.is_zero() {
+            return Ok(ended);
+        }
+        Ok(self.look_up(saga_id).await.and_then(|known| known.end))
     }
 
-    fn command(
-        &self,
-        saga: &'static Saga,
-        saga_id: SagaId,
-        message: Message,
-        traceparent: String,
-    ) -> Event {
+    fn command(&self, request: Request) -> Event {
+        let Request {
+            saga,
+            saga_id,
+            message,
+            traceparent,
+            ..
+        } = request;
         let now = Timestamp::now();
         Event {
             id: Event::id_of(saga_id, message.message_type()),
@@ -127,7 +168,7 @@ impl Starter {
         }
     }
 
-    async fn wait(&self, mut waiter: Waiter) -> Option<End> {
+    async fn wait(&self, mut waiter: Waiter, patience: Duration) -> Option<End> {
         let stopping = async {
             self.stop.cancelled().await;
             sleep(LINGER).await;
@@ -135,16 +176,30 @@ impl Starter {
         tokio::select! {
             biased;
             (outcome, event) = waiter.end() => Some(End::told_by(&event, outcome)),
-            () = sleep(self.wait_limit) => None,
+            () = sleep(patience) => None,
             () = stopping => None,
         }
     }
 
-    /// The end of a saga that nobody told this instance of: what was sent while its queue of
-    /// replies was away is lost, and the ledger has it.
-    async fn look_up(&self, saga_id: SagaId) -> Option<End> {
+    /// What is known of a saga here or in the ledger.
+    async fn known(&self, saga_id: SagaId) -> Option<Known> {
+        match self.accepted.get(saga_id) {
+            Some(accepted) => Some(Known {
+                user_ticket_id: accepted.user_ticket_id,
+                end: accepted.end,
+            }),
+            None => self.look_up(saga_id).await,
+        }
+    }
+
+    /// What the ledger has of a saga. It knows the end of one that nobody told this instance of:
+    /// what was sent while its queue of replies was away is lost.
+    async fn look_up(&self, saga_id: SagaId) -> Option<Known> {
         match timeout(LOOK_UP_LIMIT, self.ledger.find(saga_id)).await {
-            Ok(Ok(row)) => End::of_row(&row?),
+            Ok(Ok(row)) => row.map(|row| Known {
+                user_ticket_id: row.user_ticket_id,
+                end: End::of_row(&row),
+            }),
             Ok(Err(problem)) => {
                 warn!(%saga_id, error = chain(&problem), "a saga cannot be looked up");
                 None
@@ -152,4 +207,15 @@ impl Starter {
             Err(_) => None,
         }
     }
+}
+
+/// A saga that was started before.
+struct Known {
+    user_ticket_id: Option<UserTicketId>,
+    end: Option<End>,
+}
+
+/// Whether a saga is about another ticket than was asked for; a message may say of none.
+fn is_other(known: Option<UserTicketId>, asked: Option<UserTicketId>) -> bool {
+    matches!((known, asked), (Some(known), Some(asked)) if known != asked)
 }

@@ -21,7 +21,19 @@ const MAX_WAITERS: usize = 16_384;
 /// Replies are handed over in memory; as many as a pack may hold.
 const REPLIES_AT_ONCE: usize = 1_024;
 
-type Waiting = HashMap<SagaId, (&'static Saga, oneshot::Sender<(Outcome, Event)>)>;
+#[derive(Default)]
+struct Waiting {
+    sagas: HashMap<SagaId, Line>,
+    /// In all lines together.
+    waiters: usize,
+    next_place: u64,
+}
+
+/// Everybody who waits for one saga; more than one if a request was sent again.
+struct Line {
+    saga: &'static Saga,
+    places: Vec<(u64, oneshot::Sender<(Outcome, Event)>)>,
+}
 
 #[derive(Clone)]
 pub(crate) struct Waiters {
@@ -32,8 +44,9 @@ pub(crate) struct Waiters {
 /// A place in the line; leaving scope gives it up.
 pub(crate) struct Waiter {
     saga_id: SagaId,
+    place: u64,
     end: oneshot::Receiver<(Outcome, Event)>,
-    line: Waiters,
+    waiters: Waiters,
 }
 
 /// As many callers wait as may.
@@ -50,39 +63,67 @@ impl Waiters {
 
     pub(crate) fn register(&self, saga: &'static Saga, saga_id: SagaId) -> Result<Waiter, Full> {
         let (sender, end) = oneshot::channel();
-        {
-            let mut waiting = self.lock();
-            if waiting.len() >= MAX_WAITERS {
-                return Err(Full);
-            }
-            waiting.insert(saga_id, (saga, sender));
-        }
+        let place = self.lock().join(saga, saga_id, sender)?;
         self.gauge.increment(1.0);
         Ok(Waiter {
             saga_id,
+            place,
             end,
-            line: self.clone(),
+            waiters: self.clone(),
         })
     }
 
-    /// Hands an event to the one who waits for its saga's end, if it is that and someone does.
-    fn hand_over(&self, event: Event) {
+    /// Hands an event to those who wait for its saga's end, if it is that and someone does.
+    fn hand_over(&self, event: &Event) {
         let mut waiting = self.lock();
-        let Some((saga, _)) = waiting.get(&event.saga_id) else {
+        let Some(line) = waiting.sagas.get(&event.saga_id) else {
             return;
         };
-        let Some(outcome) = saga.outcome_of(event.message_type()) else {
+        let Some(outcome) = line.saga.outcome_of(event.message_type()) else {
             return;
         };
-        if let Some((_, sender)) = waiting.remove(&event.saga_id) {
+        let line = waiting.sagas.remove(&event.saga_id);
+        for (_, sender) in line.into_iter().flat_map(|line| line.places) {
             // It fails when the caller has just left; the ledger has the end.
-            let _left = sender.send((outcome, event));
+            let _left = sender.send((outcome, event.clone()));
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         // No code that holds the lock can leave the map half changed.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn join(
+        &mut self,
+        saga: &'static Saga,
+        saga_id: SagaId,
+        sender: oneshot::Sender<(Outcome, Event)>,
+    ) -> Result<u64, Full> {
+        if self.waiters >= MAX_WAITERS {
+            return Err(Full);
+        }
+        self.waiters += 1;
+        self.next_place += 1;
+        let new = || Line {
+            saga,
+            places: Vec::with_capacity(1),
+        };
+        let line = self.sagas.entry(saga_id).or_insert_with(new);
+        line.places.push((self.next_place, sender));
+        Ok(self.next_place)
+    }
+
+    fn leave(&mut self, saga_id: SagaId, place: u64) {
+        self.waiters -= 1;
+        if let Some(line) = self.sagas.get_mut(&saga_id) {
+            line.places.retain(|(other, _)| *other != place);
+            if line.places.is_empty() {
+                self.sagas.remove(&saga_id);
+            }
+        }
     }
 }
 
@@ -99,8 +140,8 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.line.lock().remove(&self.saga_id);
-        self.line.gauge.decrement(1.0);
+        self.waiters.lock().leave(self.saga_id, self.place);
+        self.waiters.gauge.decrement(1.0);
     }
 }
 
@@ -120,7 +161,7 @@ pub(crate) async fn take_replies(
                 match delivery.event {
                     Ok(event) => {
                         accepted.ended(&event);
-                        waiters.hand_over(event);
+                        waiters.hand_over(&event);
                     }
                     Err(problem) => warn!(error = chain(&problem), "a reply is no event of ours"),
                 }
@@ -134,6 +175,7 @@ pub(crate) async fn take_replies(
 #[cfg(test)]
 mod tests {
     use events::choreography::PURCHASE_AND_REGISTER;
+    use events::{MessageType, Reason, TicketDeleted, Timestamp, UserTicketId};
 
     use super::*;
 
@@ -145,9 +187,37 @@ mod tests {
     fn a_caller_who_leaves_is_forgotten() {
         let line = waiters();
         let waiter = line.register(&PURCHASE_AND_REGISTER, SagaId::mint());
-        assert_eq!(line.lock().len(), 1);
+        assert_eq!(line.lock().sagas.len(), 1);
         drop(waiter);
-        assert_eq!(line.lock().len(), 0);
+        assert_eq!(line.lock().sagas.len(), 0);
+        assert_eq!(line.lock().waiters, 0);
+    }
+
+    #[tokio::test]
+    async fn everybody_who_waits_for_a_saga_hears_of_its_end() {
+        let (line, saga_id) = (waiters(), SagaId::mint());
+        let register = || line.register(&PURCHASE_AND_REGISTER, saga_id);
+        let [mut first, gone, mut last] = [(); 3].map(|()| register().unwrap_or_else(|_| panic!()));
+        drop(gone);
+        let event = Event {
+            id: Event::id_of(saga_id, MessageType::TicketDeleted),
+            source: "ticket-worker".into(),
+            time: Timestamp::now(),
+            saga_id,
+            causation_id: None,
+            traceparent: None,
+            reply_to: None,
+            deadline: None,
+            message: TicketDeleted {
+                user_ticket_id: UserTicketId::mint(),
+                cause: Reason::ALREADY_REGISTERED,
+            }
+            .into(),
+        };
+        line.hand_over(&event);
+        for waiter in [&mut first, &mut last] {
+            assert_eq!(waiter.end().await, (Outcome::Compensated, event.clone()));
+        }
     }
 
     #[test]

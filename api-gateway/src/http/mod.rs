@@ -4,6 +4,8 @@
 mod body;
 mod envelope;
 mod health;
+mod idempotency;
+mod prefer;
 mod problem;
 mod regist;
 mod sagas;

@@ -9,4 +9,5 @@ mod ledger_store;
 mod measurements;
 mod projector;
 mod running;
+mod sent_again;
 mod stories;

@@ -10,7 +10,7 @@ use api_gateway::{Front, GatewayConfig, Surroundings};
 use async_trait::async_trait;
 use events::SagaId;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use reqwest::{Client, Response};
+use reqwest::{Client, RequestBuilder, Response};
 use saga::Tasks;
 use saga::bus::Health;
 use serde_json::Value;
@@ -95,8 +95,18 @@ impl Running {
     }
 
     pub(crate) async fn post(&self, body: impl Into<reqwest::Body>) -> Response {
-        let url = format!("{}/regist/trans", self.url);
-        self.client.post(url).body(body).send().await.unwrap()
+        self.post_with(body, &[]).await
+    }
+
+    pub(crate) async fn post_with(
+        &self,
+        body: impl Into<reqwest::Body>,
+        headers: &[(&str, &str)],
+    ) -> Response {
+        let post = self.client.post(format!("{}/regist/trans", self.url));
+        let with = |post: RequestBuilder, (name, value): &(&str, &str)| post.header(*name, *value);
+        let post = headers.iter().fold(post, with);
+        post.body(body).send().await.unwrap()
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {
