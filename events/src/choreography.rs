@@ -16,6 +16,9 @@ pub const API_GATEWAY: Service = Service("api-gateway");
 pub const TICKET_WORKER: Service = Service("ticket-worker");
 pub const REGIST_WORKER: Service = Service("regist-worker");
 
+/// The services that answer questions about what they own ([`crate::query`]).
+pub const OWNERS: [Service; 2] = [TICKET_WORKER, REGIST_WORKER];
+
 /// One kind of saga.
 #[derive(Debug)]
 pub struct Saga {
@@ -127,6 +130,13 @@ pub const PURCHASE_AND_REGISTER: Saga = Saga {
 
 /// Every saga of the system.
 pub const SAGAS: &[&Saga] = &[&PURCHASE_AND_REGISTER];
+
+impl Service {
+    /// The queue of the questions it answers: `<service>.queries`.
+    pub fn queries(self) -> String {
+        format!("{}.queries", self.0)
+    }
+}
 
 impl Step {
     /// The queue this step's service consumes: `<service>.<message>`.

@@ -9,6 +9,7 @@ mod ids;
 mod message;
 mod particulars;
 pub mod progress;
+pub mod query;
 mod routing;
 mod timestamp;
 

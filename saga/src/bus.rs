@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use events::choreography::Step;
+use events::choreography::{Service, Step};
 use events::{DecodeError, Event};
 use tokio::sync::watch;
 
@@ -30,6 +30,30 @@ pub trait Bus: Send + Sync + 'static {
         &self,
         from: JournalStart,
     ) -> Result<Box<dyn JournalReader>, TopologyError>;
+
+    /// Asks a service about what it owns, and waits for its answer, no longer than the limit. A
+    /// question is handed on in memory and past every queue of events: it may get lost, and then
+    /// nobody answers.
+    async fn ask(
+        &self,
+        service: Service,
+        question: String,
+        limit: Duration,
+    ) -> Result<String, AskError> {
+        let _ = (service, question, limit);
+        Err(AskError::Unavailable {
+            reason: "this bus carries no questions".into(),
+        })
+    }
+
+    /// Takes questions to this service from now on; replicas share them. Like a consumer, it
+    /// outlives a lost broker.
+    async fn questions(&self, service: Service) -> Result<Box<dyn Questions>, TopologyError> {
+        Err(TopologyError {
+            what: service.queries(),
+            reason: "this bus carries no questions".into(),
+        })
+    }
 
     /// Whether the bus can publish and every consumer is consuming, and if not, what it waits for.
     fn health(&self) -> watch::Receiver<Health>;
@@ -84,6 +108,31 @@ pub enum Settlement {
     Retry { after: Duration, failure: String },
     /// Park it in the queue's dead-letter queue, with the reason.
     DeadLetter { failure: String },
+}
+
+/// The questions put to one service.
+#[async_trait]
+pub trait Questions: Send {
+    /// Waits for the next question. Dropping the future loses nothing.
+    async fn next(&mut self) -> Question;
+}
+
+/// A question, and the way back to who asks. Dropped, it is left unanswered.
+pub struct Question {
+    pub text: String,
+    reply: Box<dyn FnOnce(String) + Send>,
+}
+
+impl Question {
+    pub(crate) fn new(text: String, reply: impl FnOnce(String) + Send + 'static) -> Self {
+        let reply = Box::new(reply);
+        Self { text, reply }
+    }
+
+    /// Sends the answer on its way. Whoever has stopped waiting does not get it.
+    pub fn answer(self, text: String) {
+        (self.reply)(text);
+    }
 }
 
 /// Reads every event ever published, in order.
@@ -147,6 +196,20 @@ pub enum PublishError {
     /// The broker took the message but no queue wanted it.
     #[error("no queue is bound for {what}; it is kept in the unrouted queue if there is one")]
     Unroutable { what: String },
+}
+
+/// There is no answer to a question. Asking again is safe.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The broker is away, or has no room for questions.
+    #[error("the question cannot be put: {reason}")]
+    Unavailable { reason: String },
+    /// The service is away, or slow.
+    #[error("{service} did not answer within {limit:?}")]
+    NoAnswer {
+        service: &'static str,
+        limit: Duration,
+    },
 }
 
 /// The broker has a queue or exchange of this name that is not what the choreography needs, or the

@@ -15,6 +15,7 @@ pub mod monitoring;
 pub mod participant;
 pub mod process;
 pub mod rabbitmq;
+pub mod reads;
 pub mod retry;
 pub mod store;
 mod tasks;

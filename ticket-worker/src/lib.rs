@@ -10,12 +10,14 @@ pub use store::memory;
 
 use std::sync::Arc;
 
+use events::query::UserTicket;
 use saga::Tasks;
 use saga::bus::Bus;
 use saga::database::{Database, SchemaChange};
 use saga::decision::Moment;
 use saga::participant::{self, LoopOptions, Worker};
 use saga::process::StartError;
+use saga::reads::{self, Reads};
 use saga::store::Store;
 use tokio::task::JoinHandle;
 
@@ -45,6 +47,14 @@ pub fn store(database: &Database) -> Box<dyn Store<TicketDecider>> {
     }
 }
 
+/// The tickets in this database, as others read them.
+pub fn reads(database: &Database) -> Box<dyn Reads<UserTicket>> {
+    match database {
+        Database::Postgres(pool) => Box::new(store::PostgresStore(pool.clone())),
+        Database::Sqlite(pool) => Box::new(store::SqliteStore(pool.clone())),
+    }
+}
+
 /// Waits for the database, brings its schema up to date, and starts working the queues off.
 pub async fn start(
     bus: &Arc<dyn Bus>,
@@ -58,5 +68,7 @@ pub async fn start(
         store: store(database),
         clock: Moment::now,
     };
-    Ok(participant::start(worker, bus, options, tasks).await?)
+    let mut running = participant::start(worker, bus, options, tasks).await?;
+    running.push(reads::start(reads(database), bus, tasks).await?);
+    Ok(running)
 }

@@ -5,10 +5,13 @@ mod body;
 mod envelope;
 mod health;
 mod idempotency;
+mod parameters;
 mod prefer;
 mod problem;
+mod reads;
 mod regist;
 mod sagas;
+mod user_ticket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +43,9 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// What a caller's number must be, as error messages say it.
 const WHOLE_NUMBER: &str =
     "a whole number from 0 to 18446744073709551615, as a JSON number or a string of digits";
+
+/// What an id of ours must be, likewise.
+const UUID: &str = "a UUID, as \"0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f\"";
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -107,6 +113,10 @@ impl Gateway {
 /// Every route, one line each; a path below `src/http` mirrors the URL.
 pub(crate) fn router(gateway: Gateway) -> Router {
     Router::new()
+        .route("/userTicket", get(user_ticket::read::find))
+        .route("/userTicket/list", get(user_ticket::read::list))
+        .route("/regist", get(regist::read::find))
+        .route("/regist/list", get(regist::read::list))
         .route("/regist/trans", post(regist::trans::post))
         .route("/sagas/{id}", get(sagas::get))
         .route("/livez", get(health::livez))

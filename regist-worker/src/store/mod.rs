@@ -3,6 +3,7 @@
 
 pub mod memory;
 mod postgres;
+mod reads;
 mod sqlite;
 
 pub(crate) use postgres::PostgresStore;

@@ -11,6 +11,7 @@ mod desk;
 mod engine;
 mod file;
 mod journal;
+mod questions;
 mod request;
 mod settle;
 mod storage;
@@ -19,8 +20,10 @@ mod topology;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use events::choreography::Service;
 use events::{Event, choreography};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -29,12 +32,14 @@ use self::desk::Desk;
 use self::engine::Engine;
 use self::file::BusFile;
 use self::journal::EmbeddedJournal;
+use self::questions::QuestionDesk;
 use self::request::{Publish, Request, Source, Subscribe};
 use self::storage::Storage;
 use self::topology::Topology;
 use crate::Tasks;
 use crate::bus::{
-    Bus, Consumer, Health, JournalReader, JournalStart, PublishError, Queue, TopologyError,
+    AskError, Bus, Consumer, Health, JournalReader, JournalStart, PublishError, Questions, Queue,
+    TopologyError,
 };
 use crate::retry::RetryPolicy;
 
@@ -66,6 +71,7 @@ pub struct EmbeddedBus {
     journal_end: watch::Receiver<i64>,
     config: EmbeddedConfig,
     last_consumer: AtomicU64,
+    questions: QuestionDesk,
 }
 
 impl EmbeddedBus {
@@ -90,6 +96,7 @@ impl EmbeddedBus {
             journal_end,
             config,
             last_consumer: AtomicU64::new(0),
+            questions: QuestionDesk::default(),
         }))
     }
 
@@ -170,6 +177,19 @@ impl Bus for EmbeddedBus {
     ) -> Result<Box<dyn JournalReader>, TopologyError> {
         let (path, end) = (self.config.path.clone(), self.journal_end.clone());
         Ok(Box::new(EmbeddedJournal::new(path, end, from)))
+    }
+
+    async fn ask(
+        &self,
+        service: Service,
+        question: String,
+        limit: Duration,
+    ) -> Result<String, AskError> {
+        self.questions.ask(service, question, limit).await
+    }
+
+    async fn questions(&self, service: Service) -> Result<Box<dyn Questions>, TopologyError> {
+        Ok(self.questions.questions(service))
     }
 
     fn health(&self) -> watch::Receiver<Health> {

@@ -75,6 +75,11 @@ impl Settings {
         &self.topology
     }
 
+    /// Whether operators bring the topology.
+    pub(super) fn checks_only(&self) -> bool {
+        self.mode == TopologyMode::Check
+    }
+
     /// Declares or checks the topology.
     pub(super) async fn prepare(&self, connection: &Connection) -> Result<(), Trouble> {
         let _alone = self.declaring.lock().await;

@@ -3,7 +3,7 @@
 //! Two connections, each with a supervisor of its own: one publishes ([`publisher`]), one consumes
 //! ([`supervisor`]), because a broker that is short of memory or disk stops reading from a
 //! connection that publishes, acknowledgements included. Either is opened again after a back-off
-//! when it is lost. [`topology`] is derived from the choreography table, as data. Events
+//! when it is lost. A third carries questions and answers ([`questions`]). [`topology`] is derived from the choreography table, as data. Events
 //! travel packed ([`pack`]), which is nobody's business outside of this folder.
 
 mod connection;
@@ -19,15 +19,18 @@ mod operations;
 mod pack;
 mod parked;
 mod publisher;
+mod questions;
 mod spec;
 mod subscription;
 mod supervisor;
 pub mod topology;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use events::Event;
+use events::choreography::Service;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -41,10 +44,12 @@ use self::health::HealthBoard;
 use self::journal::StreamReader;
 use self::pack::Parcel;
 use self::publisher::Publisher;
+use self::questions::Asker;
 use self::spec::Spec;
 use self::subscription::Subscriber;
 use crate::bus::{
-    Bus, Consumer, Health, JournalReader, JournalStart, PublishError, Queue, TopologyError,
+    AskError, Bus, Consumer, Health, JournalReader, JournalStart, PublishError, Questions, Queue,
+    TopologyError,
 };
 use crate::retry::RetryPolicy;
 use crate::tasks::Tasks;
@@ -157,8 +162,10 @@ pub struct RabbitMqBus {
     settings: Arc<Settings>,
     publisher: Publisher,
     subscriber: Subscriber,
+    asker: Asker,
     health: Arc<HealthBoard>,
     closing: CancellationToken,
+    tasks: Tasks,
     running: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -172,16 +179,20 @@ impl RabbitMqBus {
         let closing = CancellationToken::new();
         let (publisher, publishing) = publisher::new(&settings, &health, &closing);
         let (subscriber, consuming) = supervisor::new(&settings, &health, &closing);
+        let (asker, asking) = questions::asker(&settings, &closing);
         let running = vec![
             tasks.spawn("publisher", publishing.run()),
             tasks.spawn("subscriber", consuming.run()),
+            tasks.spawn("asker", asking.run()),
         ];
         Ok(Arc::new(Self {
             settings,
             publisher,
             subscriber,
+            asker,
             health,
             closing,
+            tasks: tasks.clone(),
             running: Mutex::new(running),
         }))
     }
@@ -244,6 +255,24 @@ impl Bus for RabbitMqBus {
         let spec = Spec::journal(&self.settings, Arc::clone(&next));
         let subscription = self.subscriber.subscribe(spec).await?;
         Ok(Box::new(StreamReader::new(subscription, next)))
+    }
+
+    async fn ask(
+        &self,
+        service: Service,
+        question: String,
+        limit: Duration,
+    ) -> Result<String, AskError> {
+        self.asker.ask(service, question, limit).await
+    }
+
+    async fn questions(&self, service: Service) -> Result<Box<dyn Questions>, TopologyError> {
+        Ok(questions::answer(
+            service,
+            &self.settings,
+            &self.closing,
+            &self.tasks,
+        ))
     }
 
     fn health(&self) -> watch::Receiver<Health> {

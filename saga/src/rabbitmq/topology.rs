@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use events::Class;
-use events::choreography::{self, Step};
+use events::choreography::{self, Service, Step};
 
 /// Longer than any outage of ours and shorter than the patience of a disk. An operator tightens it
 /// by a policy (`max-age`), of which the smaller value wins.
@@ -19,6 +19,9 @@ pub const JOURNAL_MAX_BYTES: i64 = 20_000_000_000;
 /// A message that took this many consumers down with it is parked (N means N + 1 deliveries). High
 /// enough that a broker which restarts a few times parks nothing.
 pub const WORK_DELIVERY_LIMIT: i64 = 20;
+/// Questions that nobody takes expire within seconds; more of them than this at a time are a fault,
+/// and the oldest go.
+pub const MOST_QUESTIONS: i64 = 10_000;
 /// RabbitMQ 4 drops a message after 20 deliveries from any quorum queue without a limit of its own.
 /// Looking at what is parked must never drop it, and 3.10 knows no "unlimited".
 pub const PARKED_DELIVERY_LIMIT: i64 = 1_000_000;
@@ -87,6 +90,10 @@ impl Names {
 
     pub fn work(&self, step: &Step) -> String {
         self.name(&step.queue())
+    }
+
+    pub fn questions(&self, service: Service) -> String {
+        self.name(&service.queries())
     }
 
     pub fn replies(&self, instance: &str) -> String {
@@ -174,6 +181,9 @@ impl Topology {
             topology.add_work_queue(names, step);
             topology.add_tiers(names, &names.work(step), delays);
         }
+        let owners = choreography::OWNERS.into_iter();
+        let queues = owners.map(|owner| questions(names, owner));
+        topology.queues.extend(queues);
         topology
     }
 
@@ -266,6 +276,17 @@ fn quorum(dead_letter: &str, key: &str) -> Vec<(&'static str, Argument)> {
         ("x-dead-letter-strategy", text("at-least-once")),
         ("x-overflow", text("reject-publish")),
     ]
+}
+
+/// Durable as a queue, because RabbitMQ 4 is giving up queues that are not; its messages are not.
+pub(super) fn questions(names: &Names, service: Service) -> QueueDefinition {
+    QueueDefinition {
+        name: names.questions(service),
+        arguments: vec![
+            ("x-queue-type", text("classic")),
+            ("x-max-length", Argument::Number(MOST_QUESTIONS)),
+        ],
+    }
 }
 
 /// Kept for ever: it has no limit of age or size, and grows with what operators do.

@@ -25,6 +25,7 @@ use saga::dead_letters::DeadLetters;
 pub(crate) mod dead_letters;
 pub(crate) mod delivery;
 pub(crate) mod journal;
+pub(crate) mod questions;
 pub(crate) mod replies;
 pub(crate) mod settlement;
 
@@ -134,6 +135,12 @@ macro_rules! conformance {
                 an_end_event_reaches_the_instance_it_names_and_no_other
                 an_instance_gets_nothing_but_ends_of_sagas
                 an_end_event_for_a_vanished_gateway_is_no_error
+            }
+            questions {
+                each_question_gets_its_own_answer_from_the_service_it_is_put_to
+                a_question_that_nobody_answers_is_given_up_after_its_limit
+                replicas_share_the_questions
+                questions_wait_for_no_event
             }
             journal {
                 the_journal_has_every_event_in_order

@@ -1,3 +1,4 @@
 //! Routes under `/regist`.
 
+pub(super) mod read;
 pub(super) mod trans;

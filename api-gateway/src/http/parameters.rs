@@ -1,0 +1,86 @@
+//! The query of a URL as named parameters. Every one is checked before anything is answered; unknown
+//! ones pass; one given twice does not, for there is no telling which was meant. An empty one is as
+//! good as none, as forms send them.
+
+use std::str::FromStr;
+
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+
+use super::problem::{FieldError, Problem};
+
+/// The largest page, and the size of a page whose size is out of range.
+const LARGEST_PAGE: i128 = 100;
+const DEFAULT_PAGE: i128 = 10;
+
+pub(super) type RawParameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
+
+pub(super) struct Parameters {
+    given: Vec<(String, String)>,
+    errors: Vec<FieldError>,
+}
+
+impl Parameters {
+    pub(super) fn parse(raw: RawParameters) -> Result<Self, Problem> {
+        match raw {
+            Ok(Query(given)) => Ok(Self {
+                given,
+                errors: Vec::new(),
+            }),
+            Err(rejection) => Err(Problem::invalid(rejection.to_string(), Vec::new())),
+        }
+    }
+
+    /// The value of a parameter, if it is given; `expected` says what it must be.
+    pub(super) fn optional<T: FromStr>(&mut self, name: &str, expected: &str) -> Option<T> {
+        let mut given = self.given.iter().filter(|(key, _)| key == name);
+        let (value, again) = (given.next().map(|(_, value)| value), given.count());
+        let detail = match value.map(String::as_str) {
+            None | Some("") if again == 0 => return None,
+            Some(value) if again == 0 => match value.parse() {
+                Ok(value) => return Some(value),
+                Err(_) => format!("must be {expected}, but is {value:?}"),
+            },
+            _ => format!("is given {} times; send it once", again + 1),
+        };
+        self.fail(name, detail);
+        None
+    }
+
+    pub(super) fn required<T: FromStr>(&mut self, name: &str, expected: &str) -> Option<T> {
+        let known = self.errors.len();
+        let value = self.optional(name, expected);
+        if value.is_none() && self.errors.len() == known {
+            self.fail(name, format!("is missing; it must be {expected}"));
+        }
+        value
+    }
+
+    /// Which page of a list: out of range means the first one, and ten of them.
+    pub(super) fn page(&mut self) -> events::query::Page {
+        let number: Option<i128> = self.optional("pageNum", "a whole number");
+        let size: Option<i128> = self.optional("pageSize", "a whole number");
+        let number = number.unwrap_or(1).max(1);
+        let size = size.filter(|size| (1..=LARGEST_PAGE).contains(size));
+        events::query::Page {
+            number: u64::try_from(number).unwrap_or(u64::MAX),
+            size: u64::try_from(size.unwrap_or(DEFAULT_PAGE)).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Whether all was well, else everything that was wrong.
+    pub(super) fn check(self) -> Result<(), Problem> {
+        if self.errors.is_empty() {
+            return Ok(());
+        }
+        let told: Vec<String> = (self.errors.iter())
+            .map(|error| format!("{} {}", error.field, error.detail))
+            .collect();
+        Err(Problem::invalid(told.join(". "), self.errors))
+    }
+
+    fn fail(&mut self, name: &str, detail: String) {
+        let field = name.to_owned();
+        self.errors.push(FieldError { field, detail });
+    }
+}

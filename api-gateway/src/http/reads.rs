@@ -1,0 +1,153 @@
+//! Reading: the gateway has none of the objects, so it asks their owner.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use events::query::{Answer, Listing, Object, Page, Query, QueryOf, Regist, UserTicket};
+use events::{RegistId, Timestamp, UserTicketId};
+use saga::bus::AskError;
+use saga::failure::chain;
+use saga::reads::ANSWER_LIMIT;
+use serde::Serialize;
+use tracing::warn;
+
+use super::Gateway;
+use super::envelope::{callers_id, success};
+use super::problem::{BUSY, NOT_FOUND, Problem};
+
+/// What a caller is shown of an object.
+pub(super) trait Shown: Object {
+    /// The object's name in messages.
+    const NAME: &'static str;
+    type View: Serialize;
+
+    fn view(self) -> Self::View;
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct UserTicketView {
+    pub(super) id: UserTicketId,
+    pub(super) created_at: Timestamp,
+    pub(super) updated_at: Timestamp,
+    /// What is deleted is not shown.
+    pub(super) deleted_at: Option<Timestamp>,
+    #[serde(serialize_with = "callers_id")]
+    pub(super) user_id: Option<u64>,
+    #[serde(serialize_with = "callers_id")]
+    pub(super) ticket_id: Option<u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RegistView {
+    pub(super) id: RegistId,
+    pub(super) created_at: Timestamp,
+    pub(super) updated_at: Timestamp,
+    /// What is deleted is not shown.
+    pub(super) deleted_at: Option<Timestamp>,
+    #[serde(serialize_with = "callers_id")]
+    pub(super) user_id: Option<u64>,
+    pub(super) user_ticket_id: UserTicketId,
+}
+
+impl Shown for UserTicket {
+    const NAME: &'static str = "ticket";
+    type View = UserTicketView;
+
+    fn view(self) -> UserTicketView {
+        UserTicketView {
+            id: self.id,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            deleted_at: None,
+            user_id: Some(self.user_id.0),
+            ticket_id: Some(self.ticket_id.0),
+        }
+    }
+}
+
+impl Shown for Regist {
+    const NAME: &'static str = "registration";
+    type View = RegistView;
+
+    fn view(self) -> RegistView {
+        RegistView {
+            id: self.id,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            deleted_at: None,
+            user_id: Some(self.user_id.0),
+            user_ticket_id: self.user_ticket_id,
+        }
+    }
+}
+
+/// One object.
+pub(super) async fn find<O: Shown>(gateway: &Gateway, id: O::Id) -> Result<O, Problem>
+where
+    O::Id: std::fmt::Display,
+{
+    match ask::<O>(gateway, &Query::Find(id)).await? {
+        Answer::Found(object) => Ok(object),
+        Answer::NotFound => Err(no_such::<O>(id)),
+        Answer::Listed(_) | Answer::Unavailable => Err(cannot_read::<O>()),
+    }
+}
+
+/// A page of objects.
+pub(super) async fn list<O: Shown>(
+    gateway: &Gateway,
+    filter: O::Filter,
+    page: Page,
+) -> Result<Response, Problem> {
+    match ask::<O>(gateway, &Query::List { filter, page }).await? {
+        Answer::Listed(Listing { total, list }) => Ok(success(Listing {
+            total,
+            list: list.into_iter().map(O::view).collect(),
+        })),
+        Answer::Found(_) | Answer::NotFound | Answer::Unavailable => Err(cannot_read::<O>()),
+    }
+}
+
+pub(super) fn no_such<O: Shown>(id: impl std::fmt::Display) -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "not-found",
+        "No such object",
+        NOT_FOUND,
+        format!("there is no {} {id}, or it is deleted", O::NAME),
+    )
+}
+
+async fn ask<O: Shown>(gateway: &Gateway, query: &QueryOf<O>) -> Result<Answer<O>, Problem> {
+    let question = serde_json::to_string(query).expect("a question has string keys");
+    let bus = &gateway.starter().bus;
+    let answer = bus.ask(O::OWNER, question, ANSWER_LIMIT).await;
+    let answer = answer.map_err(|error| no_answer(&error))?;
+    serde_json::from_str(&answer).map_err(|error| {
+        let service = O::OWNER.0;
+        warn!(service, %error, "an answer is not understood; is the service of another build?");
+        cannot_read::<O>()
+    })
+}
+
+fn no_answer(error: &AskError) -> Problem {
+    let detail = format!("{}; ask again", chain(error));
+    match error {
+        AskError::Unavailable { .. } => Problem::unavailable(detail),
+        AskError::NoAnswer { .. } => Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "no-answer",
+            "The owner of the data does not answer",
+            BUSY,
+            detail,
+        ),
+    }
+}
+
+fn cannot_read<O: Shown>() -> Problem {
+    Problem::unavailable(format!(
+        "{} cannot read its data now; ask again",
+        O::OWNER.0
+    ))
+}

@@ -1,0 +1,41 @@
+//! `GET /regist?id=` and `GET /regist/list`.
+
+use axum::extract::State;
+use axum::response::Response;
+use events::query::{Keyword, Regist, RegistFilter};
+use events::{RegistId, UserTicketId};
+use uuid::Uuid;
+
+use crate::http::envelope::success;
+use crate::http::parameters::{Parameters, RawParameters};
+use crate::http::problem::Problem;
+use crate::http::reads::{self, Shown};
+use crate::http::{Gateway, UUID, WHOLE_NUMBER};
+
+pub(in crate::http) async fn find(
+    State(gateway): State<Gateway>,
+    raw: RawParameters,
+) -> Result<Response, Problem> {
+    let mut parameters = Parameters::parse(raw)?;
+    let id: Option<Uuid> = parameters.required("id", UUID);
+    parameters.check()?;
+    let id = RegistId(id.unwrap_or_default());
+    Ok(success(reads::find::<Regist>(&gateway, id).await?.view()))
+}
+
+pub(in crate::http) async fn list(
+    State(gateway): State<Gateway>,
+    raw: RawParameters,
+) -> Result<Response, Problem> {
+    let mut parameters = Parameters::parse(raw)?;
+    let page = parameters.page();
+    let keyword: Option<String> = parameters.optional("keyword", "a text");
+    let filter = RegistFilter {
+        id: parameters.optional("id", UUID).map(RegistId),
+        user_id: parameters.optional("userId", WHOLE_NUMBER),
+        user_ticket_id: parameters.optional("userTicketId", UUID).map(UserTicketId),
+        keyword: keyword.as_deref().map(Keyword::from),
+    };
+    parameters.check()?;
+    reads::list::<Regist>(&gateway, filter, page).await
+}

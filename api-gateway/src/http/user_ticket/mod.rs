@@ -1,0 +1,3 @@
+//! Routes under `/userTicket`.
+
+pub(super) mod read;

@@ -1,0 +1,43 @@
+//! `GET /userTicket?id=` and `GET /userTicket/list`.
+
+use axum::extract::State;
+use axum::response::Response;
+use events::UserTicketId;
+use events::query::{Keyword, UserTicket, UserTicketFilter};
+use uuid::Uuid;
+
+use crate::http::envelope::success;
+use crate::http::parameters::{Parameters, RawParameters};
+use crate::http::problem::Problem;
+use crate::http::reads::{self, Shown};
+use crate::http::{Gateway, UUID, WHOLE_NUMBER};
+
+pub(in crate::http) async fn find(
+    State(gateway): State<Gateway>,
+    raw: RawParameters,
+) -> Result<Response, Problem> {
+    let mut parameters = Parameters::parse(raw)?;
+    let id: Option<Uuid> = parameters.required("id", UUID);
+    parameters.check()?;
+    let id = UserTicketId(id.unwrap_or_default());
+    Ok(success(
+        reads::find::<UserTicket>(&gateway, id).await?.view(),
+    ))
+}
+
+pub(in crate::http) async fn list(
+    State(gateway): State<Gateway>,
+    raw: RawParameters,
+) -> Result<Response, Problem> {
+    let mut parameters = Parameters::parse(raw)?;
+    let page = parameters.page();
+    let keyword: Option<String> = parameters.optional("keyword", "a text");
+    let filter = UserTicketFilter {
+        id: parameters.optional("id", UUID).map(UserTicketId),
+        user_id: parameters.optional("userId", WHOLE_NUMBER),
+        ticket_id: parameters.optional("ticketId", WHOLE_NUMBER),
+        keyword: keyword.as_deref().map(Keyword::from),
+    };
+    parameters.check()?;
+    reads::list::<UserTicket>(&gateway, filter, page).await
+}
