@@ -32,12 +32,20 @@ use crate::ledger::{Ledger, PostgresLedger, SqliteLedger};
 const NAME: &str = "api-gateway";
 
 /// The schema of the ledger, in the order in which it grew.
-pub const SCHEMA: [SchemaChange; 1] = [SchemaChange {
-    version: 1,
-    description: "ledger",
-    postgres: include_str!("../migrations/postgres/0001_ledger.sql"),
-    sqlite: include_str!("../migrations/sqlite/0001_ledger.sql"),
-}];
+pub const SCHEMA: [SchemaChange; 2] = [
+    SchemaChange {
+        version: 1,
+        description: "ledger",
+        postgres: include_str!("../migrations/postgres/0001_ledger.sql"),
+        sqlite: include_str!("../migrations/sqlite/0001_ledger.sql"),
+    },
+    SchemaChange {
+        version: 2,
+        description: "saga lists",
+        postgres: include_str!("../migrations/postgres/0002_saga_lists.sql"),
+        sqlite: include_str!("../migrations/sqlite/0002_saga_lists.sql"),
+    },
+];
 
 /// The ledger in this database.
 pub fn ledger(database: &Database) -> Arc<dyn Ledger> {

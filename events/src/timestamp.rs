@@ -13,6 +13,11 @@ use time::format_description::well_known::Rfc3339;
 pub struct Timestamp(OffsetDateTime);
 
 impl Timestamp {
+    /// 1970-01-01T00:00:00Z.
+    pub const EPOCH: Self = Self(OffsetDateTime::UNIX_EPOCH);
+    /// The last second that RFC 3339 can write.
+    pub const LAST: Self = Self(time::macros::datetime!(9999-12-31 23:59:59 UTC));
+
     /// Now, by the wall clock.
     #[expect(
         clippy::disallowed_methods,

@@ -25,7 +25,7 @@ use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use saga::bus::Health;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -57,6 +57,8 @@ struct Shared {
     store_health: watch::Receiver<Health>,
     ledger_health: watch::Receiver<Health>,
     render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Places for streams of events.
+    streams: Arc<Semaphore>,
 }
 
 impl Gateway {
@@ -71,6 +73,7 @@ impl Gateway {
             store_health: surroundings.store.clone(),
             ledger_health,
             render_metrics: Arc::clone(&surroundings.render_metrics),
+            streams: Arc::new(Semaphore::new(sagas::events::MOST_STREAMS)),
         }))
     }
 
@@ -105,6 +108,10 @@ impl Gateway {
         self.0.starter.stop.is_cancelled()
     }
 
+    fn streams(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.0.streams)
+    }
+
     fn render_metrics(&self) -> String {
         (self.0.render_metrics)()
     }
@@ -118,7 +125,9 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         .route("/regist", get(regist::read::find))
         .route("/regist/list", get(regist::read::list))
         .route("/regist/trans", post(regist::trans::post))
-        .route("/sagas/{id}", get(sagas::get))
+        .route("/sagas", get(sagas::list::get))
+        .route("/sagas/{id}", get(sagas::find::get))
+        .route("/sagas/{id}/events", get(sagas::events::get))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))

@@ -16,6 +16,8 @@ use async_trait::async_trait;
 use events::progress::Progress;
 use events::{Reason, RegistId, SagaId, TicketId, Timestamp, UserId, UserTicketId};
 use saga::bus::JournalPosition;
+use saga::failure::chain;
+use tracing::error;
 use uuid::Uuid;
 
 pub use fold::{Row, fold};
@@ -36,6 +38,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// The rows that exist of these sagas; one that cannot be read is reported by itself.
     async fn load(&self, sagas: &[SagaId]) -> Result<Vec<Result<Row, UnreadableRow>>, LedgerError>;
 
+    /// At most `limit` sagas that started before the mark, newest first. One that cannot be read is
+    /// left out.
+    async fn list(&self, which: Which, before: Mark, limit: usize)
+    -> Result<Vec<Row>, LedgerError>;
+
     /// Takes or renews the lease, unless another owner holds it at [`Lease::now`].
     async fn claim(&self, lease: &Lease<'_>) -> Result<Claim, LedgerError>;
 
@@ -45,6 +52,37 @@ pub trait Ledger: Send + Sync + 'static {
     /// Writes the rows, moves the cursor and renews the lease in one transaction; all or nothing,
     /// and nothing if the cursor is not at `from` or another owner holds the lease.
     async fn save(&self, page: &Projection<'_>) -> Result<Saved, LedgerError>;
+}
+
+/// Which sagas to list. Each has an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    All,
+    /// Those without an end.
+    Unfinished,
+    OfUser(UserId),
+}
+
+/// A place in the list of sagas by their start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    pub started_at: Timestamp,
+    pub saga_id: SagaId,
+}
+
+impl Mark {
+    pub fn of(row: &Row) -> Self {
+        Self {
+            started_at: row.started_at().unwrap_or(Timestamp::EPOCH),
+            saga_id: row.saga_id,
+        }
+    }
+
+    /// Before it is every saga.
+    pub const NEWEST: Self = Self {
+        started_at: Timestamp::LAST,
+        saga_id: SagaId(Uuid::max()),
+    };
 }
 
 /// Who projects, and until when no one else may.
@@ -127,6 +165,16 @@ fn row_from(
         reason: reason.map(Reason::from),
         timeline: timeline.map_err(|source| UnreadableRow { saga_id, source })?,
     })
+}
+
+/// What can be read of these.
+fn readable(rows: impl Iterator<Item = Stored>) -> Vec<Row> {
+    let readable = rows.filter_map(|stored| {
+        row_from(stored)
+            .inspect_err(|problem| error!(error = chain(problem), "a row is left out of a list"))
+            .ok()
+    });
+    readable.collect()
 }
 
 /// The columns that are written only so that an operator can ask for them in SQL.

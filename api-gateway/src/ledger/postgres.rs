@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use super::desk::BREATH;
 use super::{
-    Claim, Derived, Ledger, LedgerError, Projection, Row, Saved, Stored, UnreadableRow,
-    reason_text, row_from,
+    Claim, Derived, Ledger, LedgerError, Mark, Projection, Row, Saved, Stored, UnreadableRow,
+    Which, readable, reason_text, row_from,
 };
 
 #[derive(Clone, Debug)]
@@ -36,6 +36,21 @@ const FIND: &str = "
 const LOAD: &str = "
     SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
     FROM saga WHERE saga_id = ANY($1)";
+
+const LIST_ALL: &str = "
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    FROM saga WHERE (started_at, saga_id) < ($1, $2)
+    ORDER BY started_at DESC, saga_id DESC LIMIT $3";
+
+const LIST_UNFINISHED: &str = "
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    FROM saga WHERE (started_at, saga_id) < ($1, $2) AND ended_at IS NULL
+    ORDER BY started_at DESC, saga_id DESC LIMIT $3";
+
+const LIST_OF_USER: &str = "
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    FROM saga WHERE (started_at, saga_id) < ($1, $2) AND user_id = $4
+    ORDER BY started_at DESC, saga_id DESC LIMIT $3";
 
 const CLAIM: &str = "
     UPDATE ledger_cursor SET owner = $1, lease_until = $2
@@ -78,6 +93,29 @@ impl Ledger for PostgresLedger {
         let ids: Vec<Uuid> = sagas.iter().map(|saga| saga.0).collect();
         let stored: Vec<Stored> = sqlx::query_as(LOAD).bind(ids).fetch_all(&self.pool).await?;
         Ok(stored.into_iter().map(row_from).collect())
+    }
+
+    async fn list(
+        &self,
+        which: Which,
+        before: Mark,
+        limit: usize,
+    ) -> Result<Vec<Row>, LedgerError> {
+        let query = match which {
+            Which::All => sqlx::query_as(LIST_ALL),
+            Which::Unfinished => sqlx::query_as(LIST_UNFINISHED),
+            Which::OfUser(_) => sqlx::query_as(LIST_OF_USER),
+        };
+        let query = query
+            .bind(before.started_at.to_offset())
+            .bind(before.saga_id.0)
+            .bind(limit as i64);
+        let query = match which {
+            Which::OfUser(user) => query.bind(user.to_sql()),
+            Which::All | Which::Unfinished => query,
+        };
+        let stored: Vec<Stored> = query.fetch_all(&self.pool).await?;
+        Ok(readable(stored.into_iter()))
     }
 
     async fn claim(&self, lease: &super::Lease<'_>) -> Result<Claim, LedgerError> {

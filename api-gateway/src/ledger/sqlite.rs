@@ -10,8 +10,8 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use super::{
-    Claim, Derived, Ledger, LedgerError, Projection, Row, Saved, Stored, UnreadableRow,
-    reason_text, row_from,
+    Claim, Derived, Ledger, LedgerError, Mark, Projection, Row, Saved, Stored, UnreadableRow,
+    Which, readable, reason_text, row_from,
 };
 
 #[derive(Clone, Debug)]
@@ -32,6 +32,21 @@ const FIND: &str = "
 const LOAD: &str = "
     SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
     FROM saga WHERE saga_id IN (SELECT value FROM json_each(?1))";
+
+const LIST_ALL: &str = "
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    FROM saga WHERE (started_at, saga_id) < (?1, ?2)
+    ORDER BY started_at DESC, saga_id DESC LIMIT ?3";
+
+const LIST_UNFINISHED: &str = "
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    FROM saga WHERE (started_at, saga_id) < (?1, ?2) AND ended_at IS NULL
+    ORDER BY started_at DESC, saga_id DESC LIMIT ?3";
+
+const LIST_OF_USER: &str = "
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    FROM saga WHERE (started_at, saga_id) < (?1, ?2) AND user_id = ?4
+    ORDER BY started_at DESC, saga_id DESC LIMIT ?3";
 
 const CLAIM: &str = "
     UPDATE ledger_cursor SET owner = ?1, lease_until = ?2
@@ -89,6 +104,29 @@ impl Ledger for SqliteLedger {
             .into_iter()
             .map(|text| row_from(parsed(text)))
             .collect())
+    }
+
+    async fn list(
+        &self,
+        which: Which,
+        before: Mark,
+        limit: usize,
+    ) -> Result<Vec<Row>, LedgerError> {
+        let query = match which {
+            Which::All => sqlx::query_as(LIST_ALL),
+            Which::Unfinished => sqlx::query_as(LIST_UNFINISHED),
+            Which::OfUser(_) => sqlx::query_as(LIST_OF_USER),
+        };
+        let query = query
+            .bind(before.started_at.as_micros())
+            .bind(before.saga_id.0.hyphenated())
+            .bind(limit as i64);
+        let query = match which {
+            Which::OfUser(user) => query.bind(user.to_sql()),
+            Which::All | Which::Unfinished => query,
+        };
+        let stored: Vec<Text> = query.fetch_all(&self.pool).await?;
+        Ok(readable(stored.into_iter().map(parsed)))
     }
 
     async fn claim(&self, lease: &super::Lease<'_>) -> Result<Claim, LedgerError> {

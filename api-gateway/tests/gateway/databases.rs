@@ -26,10 +26,10 @@ impl OnSqlite {
             .connect_with(options)
             .await
             .unwrap();
-        sqlx::raw_sql(api_gateway::SCHEMA[0].sqlite)
-            .execute(&pool)
-            .await
-            .unwrap();
+        for change in api_gateway::SCHEMA {
+            let made = sqlx::raw_sql(change.sqlite).execute(&pool).await;
+            made.unwrap();
+        }
         Self {
             pool,
             _folder: folder,
@@ -70,10 +70,10 @@ impl OnPostgres {
         let pool = PgPool::connect_with(server.clone().database(&name))
             .await
             .unwrap();
-        sqlx::raw_sql(api_gateway::SCHEMA[0].postgres)
-            .execute(&pool)
-            .await
-            .unwrap();
+        for change in api_gateway::SCHEMA {
+            let made = sqlx::raw_sql(change.postgres).execute(&pool).await;
+            made.unwrap();
+        }
         Self { pool, server, name }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api_gateway::ledger::desk::{Desk, Hold, Known};
-use api_gateway::ledger::{Claim, LEASE, Lease, Ledger, Projection, Row, Saved, fold};
+use api_gateway::ledger::{Claim, LEASE, Lease, Ledger, Mark, Projection, Row, Saved, Which, fold};
 use events::choreography::Outcome;
 use events::{Event, EventId, Reason, SagaId, TicketId, Timestamp, UserId};
 use saga::bus::JournalPosition;
@@ -44,6 +44,7 @@ on_both_stores! {
     an_end_is_counted_in_the_page_that_brings_it_and_not_again
     a_crash_after_any_page_loses_and_doubles_nothing
     a_large_page_is_written_whole
+    sagas_are_listed_newest_first_from_a_mark_on
 }
 
 fn at(second: i64) -> Timestamp {
@@ -103,6 +104,39 @@ async fn a_row_is_found_as_it_was_saved(ledger: &dyn Ledger) {
         let found = ledger.find(row.saga_id).await.unwrap().unwrap();
         assert_eq!(found, row);
     }
+}
+
+async fn sagas_are_listed_newest_first_from_a_mark_on(ledger: &dyn Ledger) {
+    let rows: Vec<Row> = (1..=6)
+        .map(|second| {
+            let mut begun = command();
+            begun.time = at(second);
+            if let events::Message::PurchaseAndRegister(data) = &mut begun.message {
+                data.user_id = UserId(u64::MAX - u64::try_from(second % 2).unwrap());
+            }
+            let rest = if second > 4 {
+                Vec::new()
+            } else {
+                completed(&begun)
+            };
+            row(&[vec![begun], rest].concat())
+        })
+        .collect();
+    assert_eq!(save(ledger, &rows, None, 0).await, Saved::Yes);
+    let list = async |which, before, limit| {
+        let listed = ledger.list(which, before, limit).await.unwrap();
+        let seconds = listed
+            .iter()
+            .map(|row| row.started_at().unwrap().as_micros() / 1_000_000);
+        seconds.collect::<Vec<_>>()
+    };
+    let third = Mark::of(&rows[2]);
+    assert_eq!(list(Which::All, Mark::NEWEST, 4).await, [6, 5, 4, 3]);
+    assert_eq!(list(Which::All, third, 4).await, [2, 1]);
+    assert_eq!(list(Which::Unfinished, Mark::NEWEST, 4).await, [6, 5]);
+    let user = Which::OfUser(UserId(u64::MAX - 1));
+    assert_eq!(list(user, Mark::NEWEST, 2).await, [5, 3]);
+    assert_eq!(list(user, third, 2).await, [1]);
 }
 
 async fn what_text_cannot_hold_does_not_stop_the_ledger(ledger: &dyn Ledger) {

@@ -11,3 +11,4 @@ mod projector;
 mod running;
 mod sent_again;
 mod stories;
+mod watching;

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use api_gateway::ledger::{
-    Claim, Lease, Ledger, LedgerError, Projection, Row, Saved, UnreadableRow,
+    Claim, Lease, Ledger, LedgerError, Mark, Projection, Row, Saved, UnreadableRow, Which,
 };
 use api_gateway::{Front, GatewayConfig, Surroundings};
 use async_trait::async_trait;
@@ -155,6 +155,16 @@ impl Ledger for Watched {
     async fn load(&self, sagas: &[SagaId]) -> Result<Vec<Result<Row, UnreadableRow>>, LedgerError> {
         self.here()?;
         self.ledger.load(sagas).await
+    }
+
+    async fn list(
+        &self,
+        which: Which,
+        before: Mark,
+        limit: usize,
+    ) -> Result<Vec<Row>, LedgerError> {
+        self.here()?;
+        self.ledger.list(which, before, limit).await
     }
 
     async fn claim(&self, lease: &Lease<'_>) -> Result<Claim, LedgerError> {

@@ -1,0 +1,108 @@
+//! `GET /sagas/{id}`: where a saga stands, what it waits for, and what happened so far.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use events::{SagaId, Timestamp};
+use saga::bus::Health;
+use saga::failure::chain;
+use tracing::{error, warn};
+use uuid::Uuid;
+
+use super::view::View;
+use crate::accepted::Accepted;
+use crate::http::Gateway;
+use crate::http::envelope::success;
+use crate::http::problem::{FieldError, MESSAGE_HANDLING_FAILED, NOT_FOUND, Problem};
+use crate::ledger::{LedgerError, Row};
+
+/// What is known of a saga.
+pub(super) enum Found {
+    /// The ledger has it, and perhaps this gateway remembers it.
+    Stored(Row, Option<Accepted>),
+    /// Only this gateway knows it yet.
+    Accepted(Accepted),
+}
+
+pub(in crate::http) async fn get(
+    State(gateway): State<Gateway>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let saga_id = id(path)?;
+    let view = match find(&gateway, saga_id).await? {
+        Found::Stored(row, accepted) => {
+            let mut view = View::of(&row, Timestamp::now());
+            view.learn(accepted.and_then(|accepted| accepted.end));
+            view
+        }
+        Found::Accepted(accepted) => View::of_accepted(saga_id, accepted),
+    };
+    Ok(success(view))
+}
+
+/// What is known of the saga, or why there is nothing to tell.
+pub(super) async fn find(gateway: &Gateway, saga_id: SagaId) -> Result<Found, Problem> {
+    let accepted = gateway.starter().accepted.get(saga_id);
+    match (gateway.ledger().find(saga_id).await, accepted) {
+        (Ok(Some(row)), accepted) => Ok(Found::Stored(row, accepted)),
+        (Ok(None) | Err(_), Some(accepted)) => Ok(Found::Accepted(accepted)),
+        (Ok(None), None) => Err(unknown(gateway, saga_id)),
+        (Err(LedgerError::Row(problem)), None) => {
+            error!(%saga_id, error = chain(&problem), "a row of the ledger cannot be read: repair or delete it");
+            Err(unreadable(saga_id))
+        }
+        (Err(problem), None) => {
+            warn!(%saga_id, error = chain(&problem), "a saga cannot be looked up");
+            let detail = "the ledger cannot be read now; ask again";
+            Err(Problem::unavailable(detail).of_saga(saga_id))
+        }
+    }
+}
+
+pub(super) fn id(path: Result<Path<String>, PathRejection>) -> Result<SagaId, Problem> {
+    let text = path.map_or_else(|rejection| rejection.to_string(), |Path(text)| text);
+    Uuid::parse_str(&text).map(SagaId).map_err(|_| {
+        let detail = format!("must be the UUID of a saga, but is {text:?}");
+        let field = "id".to_owned();
+        Problem::invalid(format!("id {detail}"), vec![FieldError { field, detail }])
+    })
+}
+
+/// Not in the ledger. That says something only while the ledger has all that was accepted.
+fn unknown(gateway: &Gateway, saga_id: SagaId) -> Problem {
+    for health in [gateway.bus_health(), gateway.ledger_health()] {
+        if let Health::Down { waiting_for } = health {
+            let detail = format!(
+                "no saga {saga_id} is known yet, but the ledger is behind: it waits for \
+                 {waiting_for}. Ask again"
+            );
+            return Problem::unavailable(detail).of_saga(saga_id);
+        }
+    }
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "saga-not-found",
+        "No such saga",
+        NOT_FOUND,
+        format!(
+            "no saga {saga_id} is known; one just accepted by another gateway shows in a moment"
+        ),
+    )
+}
+
+/// Asking again would not help, nor would another replica.
+fn unreadable(saga_id: SagaId) -> Problem {
+    let problem = Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "saga-unreadable",
+        "The record of the saga cannot be read",
+        MESSAGE_HANDLING_FAILED,
+        format!(
+            "the ledger has saga {saga_id}, but this gateway cannot read its row, which another \
+             build or a person wrote; an operator has to upgrade the gateway, or repair or delete \
+             the row"
+        ),
+    );
+    problem.of_saga(saga_id)
+}

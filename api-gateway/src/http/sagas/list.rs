@@ -1,0 +1,151 @@
+//! `GET /sagas?status=&userId=&cursor=&limit=`: sagas, newest first, without their timelines.
+
+use std::fmt;
+use std::str::FromStr;
+
+use axum::extract::State;
+use axum::response::Response;
+use events::progress::Status;
+use events::{SagaId, Timestamp, UserId};
+use saga::failure::chain;
+use serde::Serialize;
+use tracing::warn;
+use uuid::Uuid;
+
+use super::view::View;
+use crate::http::envelope::success;
+use crate::http::parameters::{Parameters, RawParameters};
+use crate::http::problem::Problem;
+use crate::http::{Gateway, WHOLE_NUMBER};
+use crate::ledger::{Mark, Row, Which};
+
+const DEFAULT_LIMIT: usize = 20;
+const MOST: usize = 100;
+/// A rare status is looked for in so many sagas; then the page ends, and its cursor goes on.
+const LOOKED_AT: usize = 2_000;
+
+#[derive(Serialize)]
+struct Page {
+    list: Vec<View>,
+    /// Where the next page begins; null after the last.
+    next: Option<String>,
+}
+
+/// What the caller wants to see.
+struct Wanted {
+    which: Which,
+    status: Option<Status>,
+    before: Mark,
+    limit: usize,
+}
+
+pub(in crate::http) async fn get(
+    State(gateway): State<Gateway>,
+    raw: RawParameters,
+) -> Result<Response, Problem> {
+    let wanted = wanted(raw)?;
+    let (rows, next) = collect(&gateway, &wanted).await?;
+    let now = Timestamp::now();
+    let view = |row: &Row| View::of(row, now).without_timeline();
+    Ok(success(Page {
+        list: rows.iter().map(view).collect(),
+        next: next.map(|mark| mark.to_string()),
+    }))
+}
+
+fn wanted(raw: RawParameters) -> Result<Wanted, Problem> {
+    let mut parameters = Parameters::parse(raw)?;
+    let names = Status::ALL.map(Status::as_str).join(", ");
+    let status = parameters.optional("status", &format!("one of {names}"));
+    let status = status.map(|StatusName(status)| status);
+    let user: Option<UserId> = parameters.optional("userId", WHOLE_NUMBER);
+    let before = parameters.optional("cursor", "the `next` of a page, unchanged");
+    let limit = parameters.optional("limit", &format!("a whole number from 1 to {MOST}"));
+    parameters.check()?;
+    let which = match (user, status) {
+        (Some(user), _) => Which::OfUser(user),
+        (None, Some(status)) if !status.is_final() => Which::Unfinished,
+        (None, _) => Which::All,
+    };
+    Ok(Wanted {
+        which,
+        status,
+        before: before.unwrap_or(Mark::NEWEST),
+        limit: limit.map_or(DEFAULT_LIMIT, |Limit(limit)| limit),
+    })
+}
+
+/// The page, and where the next one begins.
+async fn collect(gateway: &Gateway, wanted: &Wanted) -> Result<(Vec<Row>, Option<Mark>), Problem> {
+    let (mut found, mut before, mut looked_at) = (Vec::new(), wanted.before, 0);
+    while looked_at < LOOKED_AT {
+        let rows = gateway.ledger().list(wanted.which, before, MOST).await;
+        let rows = rows.map_err(|problem| {
+            warn!(error = chain(&problem), "sagas cannot be listed");
+            Problem::unavailable("the ledger cannot be read now; ask again")
+        })?;
+        let is_last = rows.len() < MOST;
+        looked_at += rows.len();
+        for row in rows {
+            before = Mark::of(&row);
+            if wanted.status.is_none_or(|status| status == row.status()) {
+                found.push(row);
+            }
+            if found.len() == wanted.limit {
+                return Ok((found, Some(before)));
+            }
+        }
+        if is_last {
+            return Ok((found, None));
+        }
+    }
+    Ok((found, Some(before)))
+}
+
+struct StatusName(Status);
+
+impl FromStr for StatusName {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let named = |status: &Status| status.as_str() == text;
+        Status::ALL.into_iter().find(named).map(Self).ok_or(())
+    }
+}
+
+struct Limit(usize);
+
+impl FromStr for Limit {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let limit = text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
+        limit.map(Self).ok_or(())
+    }
+}
+
+/// `<microseconds>_<id>`, which callers need not understand.
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}_{}",
+            self.started_at.as_micros(),
+            self.saga_id.0.simple()
+        )
+    }
+}
+
+impl FromStr for Mark {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (micros, id) = text.split_once('_').ok_or(())?;
+        let micros = micros.parse().map_err(drop)?;
+        let id = Uuid::try_parse(id).map_err(drop)?;
+        Ok(Self {
+            started_at: Timestamp::from_micros(micros),
+            saga_id: SagaId(id),
+        })
+    }
+}
