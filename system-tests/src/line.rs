@@ -19,7 +19,7 @@ const CHUNK: usize = 16 * 1024;
 /// Before the port is asked for again while the system has not let go of it.
 const BIND_AGAIN: Duration = Duration::from_millis(10);
 
-/// What the line does with what is sent.
+/// What the line does with what is sent. Connections that were lost pass nothing in any state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Passes everything on.
@@ -40,8 +40,17 @@ pub enum State {
 pub struct Line {
     port: u16,
     state: watch::Sender<State>,
+    /// How often connections were lost.
+    losses: watch::Sender<u32>,
     is_listening: watch::Receiver<bool>,
     runtime: Runtime,
+}
+
+/// What connections go by.
+#[derive(Clone)]
+struct Signals {
+    state: watch::Receiver<State>,
+    losses: watch::Receiver<u32>,
 }
 
 impl Line {
@@ -54,11 +63,17 @@ impl Line {
             .expect("a runtime");
         let port = free_port();
         let state = watch::Sender::new(State::Open);
+        let losses = watch::Sender::new(0);
         let (listening, is_listening) = watch::channel(false);
-        runtime.spawn(listen(port, server, state.subscribe(), listening));
+        let signals = Signals {
+            state: state.subscribe(),
+            losses: losses.subscribe(),
+        };
+        runtime.spawn(listen(port, server, signals, listening));
         let line = Self {
             port,
             state,
+            losses,
             is_listening,
             runtime,
         };
@@ -78,17 +93,18 @@ impl Line {
         let changed = is_listening.wait_for(|listening| *listening == wanted);
         self.runtime.block_on(changed).expect("the line listens");
     }
+
+    /// From now on no connection that there is passes a byte, and neither side hears why, as when a
+    /// firewall forgets them. New ones are as good as ever.
+    pub fn lose_connections(&self) {
+        self.losses.send_modify(|losses| *losses += 1);
+    }
 }
 
 /// A cut line has no listener, so that connections are refused.
-async fn listen(
-    port: u16,
-    server: u16,
-    mut state: watch::Receiver<State>,
-    listening: watch::Sender<bool>,
-) {
+async fn listen(port: u16, server: u16, signals: Signals, listening: watch::Sender<bool>) {
+    let mut state = signals.state.clone();
     let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let state_of_connections = state.clone();
     while state.wait_for(|state| *state != State::Cut).await.is_ok() {
         let Ok(listener) = TcpListener::bind(address(port)).await else {
             tokio::time::sleep(BIND_AGAIN).await;
@@ -102,7 +118,7 @@ async fn listen(
                 _ = state.wait_for(|state| *state == State::Cut) => break,
                 Some(_) = connections.join_next() => {}
                 accepted = listener.accept() => if let Ok((client, _)) = accepted {
-                    connections.spawn(connection(client, address(server), state_of_connections.clone()));
+                    connections.spawn(connection(client, address(server), signals.clone()));
                 },
             }
         }
@@ -117,18 +133,19 @@ async fn listen(
 async fn connection(
     mut client: TcpStream,
     server: SocketAddr,
-    mut state: watch::Receiver<State>,
+    mut signals: Signals,
 ) -> io::Result<()> {
+    signals.losses.mark_unchanged();
     let mut server = TcpStream::connect(server).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let is_cut = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let there = pass_on(from_client, to_server, state.clone());
-        let back = pass_on(from_server, to_client, state.clone());
+        let there = pass_on(from_client, to_server, signals.clone());
+        let back = pass_on(from_server, to_client, signals.clone());
         tokio::select! {
-            _ = state.wait_for(|state| *state == State::Cut) => true,
+            _ = signals.state.wait_for(|state| *state == State::Cut) => true,
             (there, back) = async { tokio::join!(there, back) } => there.and(back).is_err(),
         }
     };
@@ -144,13 +161,16 @@ async fn connection(
 async fn pass_on(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-    mut state: watch::Receiver<State>,
+    mut signals: Signals,
 ) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK];
     loop {
         let length = from.read(&mut chunk).await?;
-        let state = state.wait_for(|state| *state != State::Stalled).await;
-        let state = *state.map_err(io::Error::other)?;
+        let state = signals.state.wait_for(|state| *state != State::Stalled);
+        let state = *state.await.map_err(io::Error::other)?;
+        if signals.losses.has_changed().map_err(io::Error::other)? {
+            return std::future::pending().await;
+        }
         if let State::Slow {
             delay,
             bytes_per_second,
@@ -236,6 +256,22 @@ mod tests {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let back = [(); 2].map(|()| comes_back(&mut stream).unwrap());
         assert_eq!(back, [1, 2]);
+    }
+
+    #[test]
+    fn a_lost_connection_says_nothing_for_ever_and_a_new_one_works() {
+        let line = Line::to(echo());
+        let mut lost = connect(&line);
+        lost.write_all(&[1]).unwrap();
+        assert_eq!(comes_back(&mut lost).unwrap(), 1);
+        line.lose_connections();
+        lost.write_all(&[2]).unwrap();
+        let mut stream = connect(&line);
+        stream.write_all(&[3]).unwrap();
+        assert_eq!(comes_back(&mut stream).unwrap(), 3);
+        lost.set_read_timeout(Some(SILENCE)).unwrap();
+        let error = comes_back(&mut lost).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]

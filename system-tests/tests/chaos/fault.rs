@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     StallPostgres,
     SlowRabbitMq,
     SlowPostgres,
+    LoseRabbitMq,
+    LosePostgres,
     MemoryAlarm,
     DiskAlarm,
     DeleteWorkQueue,
@@ -34,7 +36,7 @@ enum Target {
     Everything,
 }
 
-const KINDS: [(Kind, &str, Target); 17] = [
+const KINDS: [(Kind, &str, Target); 19] = [
     (Kind::KillGateway, "kill-gateway", Target::Services),
     (
         Kind::KillTicketWorker,
@@ -64,6 +66,8 @@ const KINDS: [(Kind, &str, Target); 17] = [
     (Kind::StallPostgres, "stall-postgres", Target::Postgres),
     (Kind::SlowRabbitMq, "slow-rabbitmq", Target::RabbitMq),
     (Kind::SlowPostgres, "slow-postgres", Target::Postgres),
+    (Kind::LoseRabbitMq, "lose-rabbitmq", Target::RabbitMq),
+    (Kind::LosePostgres, "lose-postgres", Target::Postgres),
     (Kind::MemoryAlarm, "memory-alarm", Target::RabbitMq),
     (Kind::DiskAlarm, "disk-alarm", Target::RabbitMq),
     (

@@ -104,6 +104,8 @@ impl<'a> Nemesis<'a> {
             Kind::StallPostgres => self.rig.to_postgres.set(State::Stalled),
             Kind::SlowRabbitMq => self.rig.to_rabbitmq.set(slow(&mut self.random)),
             Kind::SlowPostgres => self.rig.to_postgres.set(slow(&mut self.random)),
+            Kind::LoseRabbitMq => self.rig.to_rabbitmq.lose_connections(),
+            Kind::LosePostgres => self.rig.to_postgres.lose_connections(),
             Kind::MemoryAlarm => self.set_memory_watermark("0"),
             Kind::DiskAlarm => self.set_disk_limit(MORE_DISK_THAN_THERE_IS),
             Kind::DeleteWorkQueue => self.delete_a_work_queue(),
@@ -135,7 +137,8 @@ impl<'a> Nemesis<'a> {
             Kind::DiskAlarm => self.set_disk_limit(DISK_LIMIT),
             // Its consumers declare it again.
             Kind::DeleteWorkQueue => self.load.resume(),
-            Kind::DeleteReplies => {}
+            // The services have to get over it by themselves.
+            Kind::LoseRabbitMq | Kind::LosePostgres | Kind::DeleteReplies => {}
         }
     }
 
