@@ -2,8 +2,8 @@
 //! refusals; then every saga has come to its one end, and nothing is parked.
 //!
 //! `CHAOS_SEED` repeats the choices of a run (not its timing); `CHAOS_MINUTES` makes it longer than
-//! the one round of all kinds that every test run has; `CHAOS_KINDS` chooses kinds. How each is made,
-//! and figures: `docs/reliability.md`.
+//! the one round of all kinds that every test run has; `CHAOS_KINDS` chooses kinds, one at a time. How
+//! each is made, and figures: `docs/reliability.md`.
 
 mod fault;
 mod nemesis;
@@ -30,6 +30,10 @@ const SOME_CALLS: u64 = 300;
 const CALLS_PER_SECOND: u64 = 2000;
 /// Beyond the time that was asked for, what the last round may take.
 const LAST_ROUND: u64 = 600;
+/// How often a second fault comes along.
+const TWO_AT_ONCE: f64 = 0.25;
+/// How often the next fault waits only until the system works again, not until all is done.
+const IMPATIENT: f64 = 0.25;
 /// How often a long run holds a fault longer than every time limit of the services.
 const LONG: f64 = 0.1;
 
@@ -37,6 +41,9 @@ struct Run {
     /// Rounds go on for so long; there is always one.
     duration: Duration,
     kinds: Vec<Kind>,
+    /// How often two faults are there at once, and how often the next comes early.
+    two_at_once: f64,
+    impatient: f64,
 }
 
 impl Run {
@@ -46,10 +53,20 @@ impl Run {
             "" => 0,
             minutes => minutes.parse().expect("CHAOS_MINUTES is a whole number"),
         };
-        let kinds = std::env::var("CHAOS_KINDS");
-        Self {
-            duration: Duration::from_secs(60 * minutes),
-            kinds: kinds.map_or_else(|_| fault::all(), |names| fault::named(&names)),
+        let duration = Duration::from_secs(60 * minutes);
+        match std::env::var("CHAOS_KINDS") {
+            Ok(names) => Self {
+                duration,
+                kinds: fault::named(&names),
+                two_at_once: 0.0,
+                impatient: 0.0,
+            },
+            Err(_) => Self {
+                duration,
+                kinds: fault::all(),
+                two_at_once: TWO_AT_ONCE,
+                impatient: IMPATIENT,
+            },
         }
     }
 

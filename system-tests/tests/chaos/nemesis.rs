@@ -22,10 +22,6 @@ use crate::{LIMIT, Run};
 
 /// Between two faults at least this many calls are answered, so that each hits a working system.
 const CALLS_BETWEEN: u64 = 20;
-/// How often a second fault comes along.
-const TWO_AT_ONCE: f64 = 0.25;
-/// How often the next fault waits only until the system works again, not until all is done.
-const IMPATIENT: f64 = 0.25;
 
 /// What RabbitMQ comes with.
 const MEMORY_WATERMARK: &str = "0.4";
@@ -63,7 +59,7 @@ impl<'a> Nemesis<'a> {
         loop {
             let mut deck = Deck::shuffled(run.kinds.clone(), &mut self.random);
             loop {
-                let kinds = deck.draw(self.random.random_bool(TWO_AT_ONCE));
+                let kinds = deck.draw(self.random.random_bool(run.two_at_once));
                 if kinds.is_empty() {
                     break;
                 }
@@ -77,7 +73,7 @@ impl<'a> Nemesis<'a> {
                     self.clear(*kind);
                     history.say("cleared", *kind);
                 }
-                let to_the_end = !self.random.random_bool(IMPATIENT);
+                let to_the_end = !self.random.random_bool(run.impatient);
                 let recovery = self.watch.recovery(self.rig, self.load, to_the_end);
                 history.recovered(kinds, recovery);
             }
