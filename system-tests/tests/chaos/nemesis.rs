@@ -21,7 +21,7 @@ use crate::rig::Rig;
 use crate::{LIMIT, Run};
 
 /// Between two faults at least this many calls are answered, so that each hits a working system.
-const CALLS_BETWEEN: u64 = 20;
+const CALLS_BETWEEN: u64 = 200;
 
 /// What RabbitMQ comes with.
 const MEMORY_WATERMARK: &str = "0.4";
