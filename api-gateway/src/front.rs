@@ -5,7 +5,7 @@ use std::sync::Arc;
 use saga::Tasks;
 use saga::bus::{Bus, Health, Queue, TopologyError};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +15,7 @@ use crate::ledger::Ledger;
 use crate::ledger::projector::Projector;
 use crate::metrics::Metrics;
 use crate::settings::GatewayConfig;
-use crate::starter::Starter;
+use crate::starter::{LOOKS_AT_ONCE, Starter};
 use crate::waiters::{Waiters, take_replies};
 
 /// What the gateway stands on.
@@ -69,6 +69,7 @@ impl Front {
             accepted: Arc::clone(&accepted),
             started: metrics.accepted.clone(),
             listens: listens.subscribe(),
+            looks: Semaphore::new(LOOKS_AT_ONCE),
             stop: tasks.stop_token(),
         };
         let router = http::router(Gateway::new(starter, &surroundings, projection.subscribe()));

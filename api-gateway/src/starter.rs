@@ -7,9 +7,9 @@ use std::time::Duration;
 use ::metrics::Counter;
 use events::choreography::{API_GATEWAY, Saga};
 use events::{Event, Message, SagaId, Timestamp, UserTicketId};
-use saga::bus::{Bus, PublishError};
+use saga::bus::{Bus, Health, PublishError};
 use saga::failure::chain;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -28,6 +28,12 @@ const CONFIRM_LIMIT: Duration = Duration::from_secs(4);
 /// How long a caller whose patience is over may be kept for a look into the ledger: an index
 /// lookup, unless its database is away.
 const LOOK_UP_LIMIT: Duration = Duration::from_millis(500);
+/// Between two looks into the ledger for a caller whose answer may be lost: more than the ledger is
+/// behind.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How many look at the same time for such callers. Few, so that the projector, which has what they
+/// wait for, gets its connection.
+pub(crate) const LOOKS_AT_ONCE: usize = 2;
 
 pub(crate) struct Starter {
     pub(crate) bus: Arc<dyn Bus>,
@@ -40,6 +46,8 @@ pub(crate) struct Starter {
     pub(crate) started: Counter,
     /// Whether ends of sagas reach this gateway yet.
     pub(crate) listens: watch::Receiver<bool>,
+    /// [`LOOKS_AT_ONCE`] of them.
+    pub(crate) looks: Semaphore,
     pub(crate) stop: CancellationToken,
 }
 
@@ -118,6 +126,7 @@ impl Starter {
             .waiters
             .register(saga, saga_id)
             .map_err(|_full| NotStarted::TooManyWaiting)?;
+        let broker = self.bus.health();
         let command = self.command(request);
         self.accepted.started(saga, &command);
         if let Err(problem) = self.publish(command).await {
@@ -126,7 +135,11 @@ impl Starter {
             return Err(problem);
         }
         self.started.increment(1);
-        let ended = self.wait(waiter, patience).await;
+        let ended = tokio::select! {
+            biased;
+            ended = self.wait(waiter, patience) => ended,
+            end = self.end_after_trouble(saga_id, broker) => Some(end),
+        };
         if ended.is_some() || patience.is_zero() {
             return Ok(ended);
         }
@@ -178,6 +191,23 @@ impl Starter {
             (outcome, event) = waiter.end() => Some(End::told_by(&event, outcome)),
             () = sleep(patience) => None,
             () = stopping => None,
+        }
+    }
+
+    /// The end as the ledger has it. What was sent while the queue of replies was away is lost to who
+    /// waits for it, so after any trouble of the broker the ledger is asked again and again; without
+    /// trouble it never is.
+    async fn end_after_trouble(&self, saga_id: SagaId, mut broker: watch::Receiver<Health>) -> End {
+        if broker.changed().await.is_err() {
+            // The bus is gone, and with it who asks.
+            return std::future::pending().await;
+        }
+        loop {
+            sleep(LOOK_AGAIN).await;
+            let _one_of_few = self.looks.acquire().await.expect("nobody closes it");
+            if let Some(end) = self.look_up(saga_id).await.and_then(|known| known.end) {
+                return end;
+            }
         }
     }
 

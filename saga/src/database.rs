@@ -3,13 +3,14 @@
 //! Opening never fails because the server is not there yet: a service waits for its database, says
 //! so, and goes on when it comes up.
 
+use std::io;
 use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, SqlitePool};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, SqlitePool};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -51,6 +52,9 @@ pub enum DatabaseError {
 const POSTGRES_CONNECTIONS: u32 = 8;
 /// A server that does not hand out a connection in this time counts as away.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// A statement that is not answered by now waits on a connection that was lost without a word, which
+/// would never say so. Far more than any statement takes.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// One writer at a time, for a moment each: longer than any batch takes.
 const SQLITE_BUSY_LIMIT: Duration = Duration::from_secs(5);
 /// How soon an operator sees that a database went away while nothing was using it.
@@ -168,13 +172,11 @@ impl Database {
             }
         };
         // A connection to a server that vanished without a word never says so.
-        let reason = match tokio::time::timeout(CONNECT_LIMIT, asking).await {
-            Ok(Ok(())) => return Health::Up,
-            Ok(Err(error)) => chain(&error),
-            Err(_) => format!("no answer within {CONNECT_LIMIT:?}"),
-        };
-        Health::Down {
-            waiting_for: format!("database {name}: {reason}"),
+        match within(CONNECT_LIMIT, asking).await {
+            Ok(()) => Health::Up,
+            Err(error) => Health::Down {
+                waiting_for: format!("database {name}: {}", chain(&error)),
+            },
         }
     }
 
@@ -185,6 +187,25 @@ impl Database {
             Self::Sqlite(pool) => pool.close().await,
         }
     }
+}
+
+/// The answer to a statement, or an error that says that the database is away. For whoever has no
+/// time limit of its own around what it asks.
+pub async fn answered<T>(
+    asking: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    within(ANSWER_LIMIT, asking).await
+}
+
+async fn within<T>(
+    limit: Duration,
+    asking: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let answer = tokio::time::timeout(limit, asking).await;
+    answer.unwrap_or_else(|_| {
+        let silence = format!("no answer within {limit:?}");
+        Err(io::Error::new(io::ErrorKind::TimedOut, silence).into())
+    })
 }
 
 /// Runs these, with the bookkeeping of sqlx.
@@ -214,8 +235,32 @@ fn open_postgres(url: &str, application: &str) -> Result<PgPool, DatabaseError> 
     let pool = PgPoolOptions::new()
         .max_connections(POSTGRES_CONNECTIONS)
         .acquire_timeout(CONNECT_LIMIT)
-        .test_before_acquire(false);
+        .test_before_acquire(false)
+        .after_release({
+            let options = options.clone();
+            move |connection, _| {
+                let options = options.clone();
+                Box::pin(async move { still_answers(connection, &options).await.map(|()| true) })
+            }
+        });
     Ok(pool.connect_lazy_with(options))
+}
+
+/// The pool waits without a limit for what a connection still has to say before it takes it back,
+/// and even before it closes it. One that was lost without a word would keep its place for as long
+/// as the system believes in it, a quarter of an hour; so another takes its place. If none can be
+/// opened, the server is away, and lets go of the old one when it is back.
+async fn still_answers(
+    connection: &mut PgConnection,
+    options: &PgConnectOptions,
+) -> Result<(), sqlx::Error> {
+    match within(CONNECT_LIMIT, connection.ping()).await {
+        Err(sqlx::Error::Io(silence)) if silence.kind() == io::ErrorKind::TimedOut => {
+            *connection = within(CONNECT_LIMIT, options.connect()).await?;
+            Ok(())
+        }
+        answer => answer,
+    }
 }
 
 fn open_sqlite(url: &str) -> Result<SqlitePool, DatabaseError> {
@@ -236,66 +281,4 @@ fn open_sqlite(url: &str) -> Result<SqlitePool, DatabaseError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Instant;
-
-    use tokio::io::copy_bidirectional;
-    use tokio::net::{TcpListener, TcpStream};
-
-    use super::*;
-
-    /// A server that takes connections and never says a word.
-    async fn silent() -> (TcpListener, String) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        (
-            listener,
-            format!("postgres://postgres@127.0.0.1:{port}/postgres"),
-        )
-    }
-
-    #[tokio::test]
-    async fn a_stop_ends_the_wait_for_a_server_that_does_not_answer() {
-        let (_listener, url) = silent().await;
-        let (database, tasks) = (Database::open(&url, "test").unwrap(), Tasks::new());
-        tasks.stop();
-        let asked = Instant::now();
-        let prepared = database.prepare("test", &[], &tasks).await;
-        assert!(matches!(prepared, Err(DatabaseError::Stopped)));
-        assert!(asked.elapsed() < CONNECT_LIMIT, "{:?}", asked.elapsed());
-    }
-
-    #[tokio::test]
-    async fn a_server_that_went_silent_is_down() {
-        let url = std::env::var("TEST_DATABASE_URL").expect("run ./test, or set TEST_DATABASE_URL");
-        let server = PgConnectOptions::from_str(&url).unwrap();
-        let address = (server.get_host().to_owned(), server.get_port());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let mut line = std::pin::pin!(async {
-            let (mut client, _) = listener.accept().await.unwrap();
-            let mut server = TcpStream::connect(address).await.unwrap();
-            copy_bidirectional(&mut client, &mut server).await.unwrap()
-        });
-        let pool = PgPoolOptions::new().test_before_acquire(false);
-        let through_the_line = server.host("127.0.0.1").port(port);
-        let database = Database::Postgres(pool.connect_lazy_with(through_the_line));
-        tokio::select! {
-            _ = &mut line => unreachable!("it passes on what is said"),
-            health = database.ping("test") => assert!(health.is_up(), "{health}"),
-        }
-        // Nobody passes anything on any more.
-        let asked = tokio::time::timeout(CONNECT_LIMIT * 2, database.ping("test"));
-        assert!(!asked.await.expect("an answer").is_up());
-    }
-
-    #[test]
-    fn a_connection_lost_during_a_migration_is_waited_for() {
-        let lost = || sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
-        use sqlx::migrate::MigrateError as E;
-        assert!(waits_for(E::Execute(lost())).is_ok());
-        assert!(waits_for(E::ExecuteMigration(lost(), 1)).is_ok());
-        assert!(waits_for(E::VersionMismatch(1)).is_err());
-        assert!(waits_for(E::ExecuteMigration(sqlx::Error::RowNotFound, 1)).is_err());
-    }
-}
+mod tests;

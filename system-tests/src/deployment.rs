@@ -68,7 +68,13 @@ impl Servers {
     }
 
     pub fn databases(&self) -> Databases {
-        let [ticket, regist, gateway] = DATABASES.map(|name| self.postgres.database_url(name));
+        self.databases_at(self.postgres.port())
+    }
+
+    /// The databases over a line that ends at this port.
+    pub fn databases_at(&self, port: u16) -> Databases {
+        let url = |name| self.postgres.database_url_at(port, name);
+        let [ticket, regist, gateway] = DATABASES.map(url);
         Databases {
             ticket,
             regist,
@@ -134,14 +140,18 @@ pub struct Services {
 impl Services {
     /// One gateway and as many replicas of each worker. Nothing runs yet.
     pub fn on(servers: &Servers, replicas: usize) -> Self {
-        let (amqp, databases) = (servers.broker.url(), servers.databases());
+        Self::at(&servers.broker.url(), &servers.databases(), replicas)
+    }
+
+    /// The same, wherever the servers are reached.
+    pub fn at(amqp: &str, databases: &Databases, replicas: usize) -> Self {
         let worker = |binary: &str, database: &str| {
-            let flags = ["--amqp-url", &amqp, "--database-url", database];
+            let flags = ["--amqp-url", amqp, "--database-url", database];
             let replica =
                 |number| Service::with_ready_file(&format!("{binary}-{number}"), binary, &flags);
             (1..=replicas).map(replica).collect()
         };
-        let gateway = ["--amqp-url", &amqp, "--database-url", &databases.gateway];
+        let gateway = ["--amqp-url", amqp, "--database-url", &databases.gateway];
         Self {
             gateway: Service::with_http("api-gateway", "api-gateway", &gateway),
             ticket_workers: worker("ticket-worker", &databases.ticket),

@@ -9,6 +9,7 @@ pub mod deployment;
 pub mod fresh_database;
 pub mod http;
 pub mod leash;
+pub mod line;
 pub mod load;
 pub mod ports;
 pub mod private_postgres;

@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -88,8 +88,11 @@ struct Shared {
     address: SocketAddr,
     plan: Plan,
     stop: AtomicBool,
+    is_paused: AtomicBool,
+    in_calls: AtomicUsize,
     made: AtomicU64,
     taken: AtomicU64,
+    ended: AtomicU64,
 }
 
 impl Load {
@@ -98,8 +101,11 @@ impl Load {
             address,
             plan,
             stop: AtomicBool::new(false),
+            is_paused: AtomicBool::new(false),
+            in_calls: AtomicUsize::new(0),
             made: AtomicU64::new(0),
             taken: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
         });
         let caller = |number| {
             let shared = Arc::clone(&shared);
@@ -112,6 +118,23 @@ impl Load {
     /// How many calls the gateway has taken so far.
     pub fn taken(&self) -> u64 {
         self.shared.taken.load(Ordering::Relaxed)
+    }
+
+    /// How many calls were answered with an outcome so far.
+    pub fn ended(&self) -> u64 {
+        self.shared.ended.load(Ordering::Relaxed)
+    }
+
+    /// Lets every caller finish the call it is in, and make no more until [`Self::resume`].
+    pub fn pause(&self, limit: Duration) {
+        self.shared.is_paused.store(true, Ordering::SeqCst);
+        wait_until("pausing", limit, || {
+            self.shared.in_calls.load(Ordering::SeqCst) == 0
+        });
+    }
+
+    pub fn resume(&self) {
+        self.shared.is_paused.store(false, Ordering::SeqCst);
     }
 
     /// Waits until the gateway has taken this many calls more: it works, and it is under load.
@@ -134,6 +157,17 @@ impl Load {
 impl Drop for Load {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    fn count(&self, answer: &Answer) {
+        if answer.saga().is_some() {
+            self.taken.fetch_add(1, Ordering::Relaxed);
+        }
+        if matches!(answer, Answer::Completed { .. } | Answer::Refused { .. }) {
+            self.ended.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -163,21 +197,36 @@ impl Caller {
         while !self.shared.stop.load(Ordering::Relaxed)
             && self.shared.made.fetch_add(1, Ordering::Relaxed) < self.shared.plan.calls
         {
+            self.begin();
             let pair = self.pair();
             let answer = self.call(pair);
+            self.shared.in_calls.fetch_sub(1, Ordering::SeqCst);
+            self.shared.count(&answer);
             let rest = self.shared.plan.rest;
-            if answer.saga().is_some() {
-                self.shared.taken.fetch_add(1, Ordering::Relaxed);
-                std::thread::sleep(rest);
-            } else {
-                std::thread::sleep(rest.max(PAUSE));
-            }
+            std::thread::sleep(match answer.saga() {
+                Some(_) => rest,
+                None => rest.max(PAUSE),
+            });
             if matches!(answer, Answer::Completed { .. }) {
                 self.succeeded.push(pair);
             }
             calls.push(Call { pair, answer });
         }
         calls
+    }
+
+    /// Counts as in a call from here on, unless the load is paused: then after that. The order makes
+    /// sure that whoever pauses it either sees this caller in a call or holds it up.
+    fn begin(&self) {
+        loop {
+            self.shared.in_calls.fetch_add(1, Ordering::SeqCst);
+            let goes_on = !self.shared.is_paused.load(Ordering::SeqCst);
+            if goes_on || self.shared.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            self.shared.in_calls.fetch_sub(1, Ordering::SeqCst);
+            std::thread::sleep(PAUSE);
+        }
     }
 
     fn pair(&mut self) -> Pair {

@@ -71,7 +71,12 @@ impl PrivatePostgres {
 
     /// The URL of one database on this server.
     pub fn database_url(&self, database: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+        self.database_url_at(self.port, database)
+    }
+
+    /// The same over a line that ends at this port.
+    pub fn database_url_at(&self, port: u16, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{port}/{database}")
     }
 
     pub fn port(&self) -> u16 {

@@ -77,7 +77,12 @@ impl PrivateRabbitMq {
     }
 
     pub fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+        self.url_at(self.port)
+    }
+
+    /// Its URL over a line that ends at this port.
+    pub fn url_at(&self, port: u16) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{port}/%2f")
     }
 
     pub fn port(&self) -> u16 {

@@ -5,11 +5,18 @@ use rand::rngs::StdRng;
 
 /// The seed of this run: `TEST_SEED`, or a fresh one; printed, which cargo shows when a test fails.
 pub fn seed() -> u64 {
-    let seed = match std::env::var("TEST_SEED") {
-        Ok(text) => text.parse().expect("TEST_SEED is a whole number"),
+    seed_of("TEST_SEED")
+}
+
+/// The same by another variable.
+pub fn seed_of(variable: &str) -> u64 {
+    let seed = match std::env::var(variable) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{variable} is a whole number")),
         Err(_) => rand::random(),
     };
-    println!("TEST_SEED={seed}");
+    println!("{variable}={seed}");
     seed
 }
 

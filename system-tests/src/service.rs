@@ -125,6 +125,20 @@ impl Service {
         self.ready.is_shown()
     }
 
+    /// Whether it was started, and not killed or stopped since.
+    pub fn is_started(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// The exit status, if it ended by itself.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        self.process.as_mut().and_then(Process::exited)
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     pub fn kill_dash_9(&mut self) {
         self.take().kill_dash_9();
     }

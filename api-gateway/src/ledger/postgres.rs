@@ -3,11 +3,14 @@
 //! if it moved.
 //!
 //! The commit does not wait for the disk. Should the server crash and lose it, cursor and rows are
-//! together what they were before, and the journal is read again from there.
+//! together what they were before, and the journal is read again from there. A statement that is
+//! given up because it is not answered may still be carried out: then the cursor has moved, and the
+//! next attempt finds that.
 
 use async_trait::async_trait;
 use events::SagaId;
 use saga::bus::JournalPosition;
+use saga::database::answered;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -82,16 +85,15 @@ const SAVE: &str = "
 #[async_trait]
 impl Ledger for PostgresLedger {
     async fn find(&self, saga: SagaId) -> Result<Option<Row>, LedgerError> {
-        let stored: Option<Stored> = sqlx::query_as(FIND)
-            .bind(saga.0)
-            .fetch_optional(&self.pool)
-            .await?;
+        let asking = sqlx::query_as(FIND).bind(saga.0);
+        let stored: Option<Stored> = answered(asking.fetch_optional(&self.pool)).await?;
         Ok(stored.map(row_from).transpose()?)
     }
 
     async fn load(&self, sagas: &[SagaId]) -> Result<Vec<Result<Row, UnreadableRow>>, LedgerError> {
         let ids: Vec<Uuid> = sagas.iter().map(|saga| saga.0).collect();
-        let stored: Vec<Stored> = sqlx::query_as(LOAD).bind(ids).fetch_all(&self.pool).await?;
+        let asking = sqlx::query_as(LOAD).bind(ids);
+        let stored: Vec<Stored> = answered(asking.fetch_all(&self.pool)).await?;
         Ok(stored.into_iter().map(row_from).collect())
     }
 
@@ -119,25 +121,25 @@ impl Ledger for PostgresLedger {
     }
 
     async fn claim(&self, lease: &super::Lease<'_>) -> Result<Claim, LedgerError> {
-        let held: Option<(Option<i64>,)> = sqlx::query_as(CLAIM)
+        let asking = sqlx::query_as(CLAIM)
             .bind(lease.owner)
             .bind(lease.until().to_offset())
-            .bind(lease.now.to_offset())
-            .fetch_optional(&self.pool)
-            .await?;
+            .bind(lease.now.to_offset());
+        let held: Option<(Option<i64>,)> = answered(asking.fetch_optional(&self.pool)).await?;
         Ok(held.map_or(Claim::Taken, |(position,)| Claim::Held {
             cursor: position.map(JournalPosition),
         }))
     }
 
     async fn release(&self, owner: &str) -> Result<(), LedgerError> {
-        sqlx::query(RELEASE).bind(owner).execute(&self.pool).await?;
+        let asking = sqlx::query(RELEASE).bind(owner);
+        answered(asking.execute(&self.pool)).await?;
         Ok(())
     }
 
     async fn save(&self, page: &Projection<'_>) -> Result<Saved, LedgerError> {
         let columns = Columns::of(page.rows).await;
-        let (moved, _set): (bool, String) = sqlx::query_as(SAVE)
+        let asking = sqlx::query_as(SAVE)
             .bind(page.lease.owner)
             .bind(page.lease.until().to_offset())
             .bind(page.lease.now.to_offset())
@@ -155,9 +157,8 @@ impl Ledger for PostgresLedger {
             .bind(columns.status)
             .bind(columns.waits_for)
             .bind(columns.reason)
-            .bind(columns.timeline)
-            .fetch_one(&self.pool)
-            .await?;
+            .bind(columns.timeline);
+        let (moved, _set): (bool, String) = answered(asking.fetch_one(&self.pool)).await?;
         Ok(if moved { Saved::Yes } else { Saved::NotOurs })
     }
 }

@@ -143,35 +143,6 @@ async fn a_confirm_may_take_longer_than_the_caller_waits_for_the_outcome() {
     assert_eq!(response.status(), StatusCode::ACCEPTED);
 }
 
-#[tokio::test]
-async fn an_end_that_only_the_ledger_heard_of_is_answered_as_the_outcome() {
-    for (story, status) in [
-        (completed as fn(&Event) -> Vec<Event>, StatusCode::OK),
-        (
-            |command| compensated(command, Reason::ALREADY_REGISTERED),
-            StatusCode::CONFLICT,
-        ),
-    ] {
-        let bus = FakeBus::without_workers();
-        let gateway = Running::waiting(bus, Duration::from_millis(500)).await;
-        let lose_the_reply = async {
-            while gateway.bus.published.lock().unwrap().is_empty() {
-                tokio::task::yield_now().await;
-            }
-            let command = gateway.bus.last_published();
-            gateway.bus.record([&command]);
-            gateway.bus.record(&story(&command));
-        };
-        let (response, ()) = tokio::join!(gateway.post(GOOD), lose_the_reply);
-        assert_eq!(response.status(), status);
-        let body: Value = response.json().await.unwrap();
-        match status {
-            StatusCode::OK => assert!(body["data"]["registId"].is_string(), "{body}"),
-            _ => assert_eq!(body["reason"], json!("already_registered")),
-        }
-    }
-}
-
 async fn data(response: Response) -> Value {
     assert_eq!(response.status(), StatusCode::OK);
     response.json::<Value>().await.unwrap()["data"].take()

@@ -6,6 +6,7 @@ mod fake_bus;
 mod http;
 mod http_errors;
 mod ledger_store;
+mod lost_replies;
 mod measurements;
 mod projector;
 mod running;
