@@ -9,3 +9,4 @@ mod outages;
 mod packs;
 mod proxy;
 mod topology;
+mod unrouted;
