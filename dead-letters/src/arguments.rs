@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use events::SagaId;
-use saga::dead_letters::{Ramp, Selection};
+use saga::dead_letters::{Ramp, Selection, UNROUTED};
 use uuid::Uuid;
 
 const EXIT_CODES: &str = "\
@@ -89,6 +89,9 @@ pub(crate) struct SelectionFlags {
     /// Only what is parked of this work queue
     #[arg(long)]
     queue: Option<String>,
+    /// Only what no queue was bound for (RabbitMQ)
+    #[arg(long, conflicts_with = "queue")]
+    unrouted: bool,
     /// Only what was parked for this cause, by its key in the list
     #[arg(long, value_name = "KEY")]
     cause: Option<String>,
@@ -103,7 +106,10 @@ pub(crate) struct SelectionFlags {
 impl SelectionFlags {
     pub(crate) fn to_selection(&self) -> Selection {
         Selection {
-            queue: self.queue.clone(),
+            queue: match self.unrouted {
+                true => Some(UNROUTED.to_owned()),
+                false => self.queue.clone(),
+            },
             ids: self.ids.iter().cloned().collect(),
             cause: self.cause.clone(),
             saga: self.saga.map(SagaId),
@@ -126,11 +132,11 @@ pub(crate) struct ListFlags {
 // Nothing is put back or dropped by forgetting to say which.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("which").required(true).multiple(true)
-    .args(["ids", "queue", "cause", "saga", "all"]))]
+    .args(["ids", "queue", "unrouted", "cause", "saga", "all"]))]
 pub(crate) struct Which {
     #[command(flatten)]
     pub(crate) selection: SelectionFlags,
-    /// Everything that is parked
+    /// Everything that is parked or unrouted
     #[arg(long)]
     all: bool,
 }

@@ -168,7 +168,7 @@ fn line(entry: &Entry) -> String {
 
 pub(crate) fn progress(progress: &Progress<'_>) -> String {
     match progress {
-        Progress::PutBack { queue, count } => format!("put back {count} into {queue}"),
+        Progress::PutBack { queue, count } => format!("put back {count} of {queue}"),
         Progress::Watching { limit, .. } => {
             format!(
                 "watching for up to {} whether they fail again",

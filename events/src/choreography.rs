@@ -185,6 +185,12 @@ pub fn steps() -> impl Iterator<Item = &'static Step> {
     SAGAS.iter().flat_map(|saga| saga.steps)
 }
 
+/// Whether who reacts to this message takes something back.
+pub fn is_undo(message: MessageType) -> bool {
+    let is_undo = |step: &Step| matches!(step.role, Role::Undo { .. });
+    steps().any(|step| step.on == message && is_undo(step))
+}
+
 /// Whether this message ends some saga, so that a gateway may wait for it.
 pub fn may_end_a_saga(message: MessageType) -> bool {
     SAGAS.iter().any(|saga| saga.outcome_of(message).is_some())

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use events::MessageType;
+
 type Source = Box<dyn Error + Send + Sync>;
 
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,23 @@ pub enum Failure {
 impl Failure {
     pub fn handling(source: impl Into<Source>) -> Self {
         Self::Handling(source.into())
+    }
+}
+
+/// The handling of a compensating step failed. Until it is done, what its saga was refused still
+/// stands, and its caller has heard nothing; once it is dead-lettered, an operator has to mend the
+/// cause and put it back (`dlq requeue`).
+#[derive(Debug, thiserror::Error)]
+#[error("the undo on {on} failed, and what it takes back still stands")]
+pub struct UndoFailure {
+    on: MessageType,
+    #[source]
+    failure: Failure,
+}
+
+impl UndoFailure {
+    pub fn new(on: MessageType, failure: Failure) -> Self {
+        Self { on, failure }
     }
 }
 

@@ -180,7 +180,7 @@ impl Ready {
 }
 
 /// The binary as the sources are now: a test of an old build would prove nothing.
-fn built(binary: &str) -> PathBuf {
+pub fn built(binary: &str) -> PathBuf {
     static BUILD: OnceLock<()> = OnceLock::new();
     BUILD.get_or_init(|| {
         // Set by `cargo test` to the cargo that runs it.

@@ -116,7 +116,7 @@ impl Ledger for PostgresLedger {
             Which::OfUser(user) => query.bind(user.to_sql()),
             Which::All | Which::Unfinished => query,
         };
-        let stored: Vec<Stored> = query.fetch_all(&self.pool).await?;
+        let stored: Vec<Stored> = answered(query.fetch_all(&self.pool)).await?;
         Ok(readable(stored.into_iter()))
     }
 

@@ -22,6 +22,10 @@ pub use self::parked::Parked;
 pub use self::ramp::{Outcome, Progress, Ramp, requeue};
 pub use self::record::{Action, Deed, Entry};
 
+/// The queue of what no queue is bound for. Who puts a message back from here publishes it to where
+/// it was published before.
+pub const UNROUTED: &str = "saga.unrouted";
+
 /// What becomes of a parked message that is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
@@ -41,7 +45,8 @@ pub type Choose<'a> = &'a mut (dyn FnMut(&Parked) -> Choice + Send);
 /// The dead letters of one bus.
 #[async_trait]
 pub trait DeadLetters: Send {
-    /// The work queues, each of which has a place for what it gives up on.
+    /// The work queues, each of which has a place for what it gives up on, and [`UNROUTED`] where
+    /// messages can land there.
     fn queues(&self) -> Vec<String>;
 
     /// Looks at what is parked of the queue by now, oldest first, and leaves all of it.

@@ -3,7 +3,7 @@
 //! The patterns are those of a topic exchange: a work queue is bound to `<message>` and to
 //! `<message>.*`, the replies of a gateway instance to `*.<instance>`. An event that ends a saga is
 //! at home in the journal, so a vanished gateway is no fault; any other event without a queue is
-//! kept in [`UNROUTED`].
+//! kept in [`UNROUTED`]. The table is compiled in, so no operator can take a binding away here.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,10 +11,9 @@ use std::sync::Arc;
 use events::choreography::{self, Step};
 use events::{Event, MessageType};
 
-pub(super) type QueueName = Arc<str>;
+use crate::dead_letters::UNROUTED;
 
-/// The queue of what no queue is bound for. Nobody consumes it; an operator looks at it.
-pub(super) const UNROUTED: &str = "saga.unrouted";
+pub(super) type QueueName = Arc<str>;
 
 pub(super) struct Topology {
     /// The queues bound to a message, by the first word of its routing key.

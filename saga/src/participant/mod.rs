@@ -3,6 +3,7 @@
 //! **Ack last.** An unsettled delivery is the outbox: whatever happens between any two of these
 //! steps, the broker hands the event out again and the stored decision is published again.
 
+mod giving_up;
 mod waiting;
 
 use std::panic::AssertUnwindSafe;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use events::{DecodeError, Event, choreography};
 use futures_util::FutureExt;
+use giving_up::Failed;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -213,7 +215,7 @@ impl ParticipantLoop {
                     replies.push(*reply);
                     (tag, Settlement::Done)
                 }
-                Handled::Failed(failure) => (tag, self.give_up(event, attempts, &failure)),
+                Handled::Failed(failure) => (tag, self.give_up(event, attempts, failure)),
             });
         }
         self.publish(&replies).await?;
@@ -342,22 +344,13 @@ impl ParticipantLoop {
         Settlement::DeadLetter { failure }
     }
 
-    fn give_up(&self, event: &Event, attempts: u32, failure: &Failure) -> Settlement {
-        let settlement = self.options.retry.after_failure(attempts, chain(failure));
-        let next = match &settlement {
-            Settlement::Retry { after, .. } => format!("trying again in {after:?}"),
-            _ => "dead-lettering it".to_owned(),
+    fn give_up(&self, event: &Event, attempts: u32, failure: Failure) -> Settlement {
+        let failed = Failed {
+            queue: &self.queue,
+            event,
+            attempts,
         };
-        warn!(
-            queue = self.queue,
-            saga_id = %event.saga_id,
-            message_id = %event.id,
-            message_type = %event.message_type(),
-            attempt = attempts + 1,
-            failure = chain(failure),
-            "handling failed; {next}"
-        );
-        settlement
+        failed.give_up(failure, &self.options.retry)
     }
 
     fn count(&self, settlements: &[(DeliveryTag, Settlement)]) {

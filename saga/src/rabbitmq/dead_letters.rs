@@ -5,32 +5,31 @@
 //! the record and the copy are confirmed. One at a time looks ([`Lock`]), because what one has in
 //! hand, nobody else sees.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use events::choreography;
-use futures_util::future::try_join_all;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions,
-    QueueDeclareOptions, QueueDeleteOptions,
+    BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Confirmation, ErrorKind};
+use lapin::{Channel, ErrorKind};
 use tokio::time::Instant;
 
 use super::connection::{Link, Settings, Trouble, short};
-use super::pack::PERSISTENT;
-use super::topology::parking;
+use super::desk::{Desk, Taken};
+use super::pack::take_apart;
+use super::shelf::Shelf;
 use super::{RabbitMqConfig, operations, parked};
 use crate::dead_letters::{
-    Action, Choice, Choose, DeadLetterError, DeadLetters, Deed, Entry, Parked, Visit,
+    Choice, Choose, DeadLetterError, DeadLetters, Deed, Entry, Parked, Visit,
 };
 
 /// So many messages share the wait for the broker's confirms.
 const CHUNK: usize = 64;
-/// A broker that took nothing for so long is not taking anything.
-const CONFIRM_LIMIT: Duration = Duration::from_secs(30);
 /// How long another command may have the dead letters in hand before we give up.
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
 const LOCK_AGAIN: Duration = Duration::from_millis(100);
@@ -41,16 +40,46 @@ const RESOURCE_LOCKED: u16 = 405;
 
 /// The [`DeadLetters`] of one namespace on a RabbitMQ.
 pub struct RabbitMqDeadLetters {
-    settings: Settings,
+    settings: Arc<Settings>,
     link: Link,
+    /// What the last deed was done to.
+    last: Option<Shelf>,
 }
 
 impl RabbitMqDeadLetters {
     /// Connects. Nothing but the record is ever declared here: what is to be operated is there.
     pub async fn open(config: RabbitMqConfig) -> Result<Self, DeadLetterError> {
         let settings = Settings::check(config).map_err(DeadLetterError::away)?;
-        let link = Link::connect(&settings, "dead-letters").await?;
-        Ok(Self { settings, link })
+        Self::connect(&Arc::new(settings)).await
+    }
+
+    pub(super) async fn connect(settings: &Arc<Settings>) -> Result<Self, DeadLetterError> {
+        let link = Link::connect(settings, "dead-letters").await?;
+        Ok(Self {
+            settings: Arc::clone(settings),
+            link,
+            last: None,
+        })
+    }
+
+    /// How many events are unrouted for each reason, by the oldest messages, up to the limit.
+    pub(super) async fn peek_unrouted(
+        &mut self,
+        limit: usize,
+    ) -> Result<BTreeMap<String, usize>, DeadLetterError> {
+        let shelf = Shelf::of(&self.settings.names, &self.settings.names.unrouted());
+        let (mut seen, mut events) = (0, BTreeMap::new());
+        let mut count = |parked: &Parked| {
+            *events.entry(parked.failure.clone()).or_default() += take_apart(&parked.body).len();
+            seen += 1;
+            if seen < limit {
+                Choice::Leave
+            } else {
+                Choice::Stop
+            }
+        };
+        self.visit(&shelf, None, &mut count).await?;
+        Ok(events)
     }
 
     async fn channel(&mut self) -> Result<Channel, DeadLetterError> {
@@ -62,19 +91,22 @@ impl RabbitMqDeadLetters {
 
     async fn visit(
         &mut self,
-        queue: &str,
+        shelf: &Shelf,
         deed: Option<&Deed>,
         choose: Choose<'_>,
     ) -> Result<Vec<Parked>, DeadLetterError> {
         let lock = self.lock().await?;
         let channel = self.channel().await?;
         let desk = match deed {
-            Some(deed) => Some(self.desk(queue, deed).await?),
+            Some(deed) => {
+                let channel = self.channel().await?;
+                Some(Desk::open(channel, &self.settings, shelf, deed).await?)
+            }
             None => None,
         };
         let walk = Walk {
             channel: &channel,
-            queue,
+            shelf,
             desk: desk.as_ref(),
         };
         let visited = walk.run(choose).await;
@@ -84,23 +116,6 @@ impl RabbitMqDeadLetters {
         let taken = visited?;
         closed?;
         Ok(taken)
-    }
-
-    async fn desk<'a>(
-        &mut self,
-        queue: &'a str,
-        deed: &'a Deed,
-    ) -> Result<Desk<'a>, DeadLetterError> {
-        let channel = self.channel().await?;
-        operations::declare(&channel, &self.settings).await?;
-        let confirms = ConfirmSelectOptions::default();
-        channel.confirm_select(confirms).await?;
-        Ok(Desk {
-            channel,
-            queue,
-            operations: self.settings.names.operations(),
-            deed,
-        })
     }
 
     /// Waits until nobody else has the dead letters in hand.
@@ -148,26 +163,23 @@ impl Lock {
     }
 }
 
-/// One walk through a dead-letter queue.
+/// One walk through a shelf.
 struct Walk<'a> {
     channel: &'a Channel,
-    /// The work queue.
-    queue: &'a str,
+    shelf: &'a Shelf,
     desk: Option<&'a Desk<'a>>,
 }
 
-type Taken = (Parked, Delivery);
-
 impl Walk<'_> {
     async fn run(&self, choose: Choose<'_>) -> Result<Vec<Parked>, DeadLetterError> {
-        let there = depth(self.channel, self.queue).await?;
+        let there = depth(self.channel, self.shelf).await?;
         let (mut left, mut taken, mut chunk) = (0, Vec::new(), Vec::new());
         // What is parked meanwhile is for the next look.
         for _ in 0..there {
             let Some(delivery) = self.get().await? else {
                 break;
             };
-            let parked = parked::read(&delivery, self.queue);
+            let parked = parked::read(&delivery, self.shelf);
             let choice = choose(&parked);
             if choice == Choice::Take {
                 chunk.push((parked, delivery));
@@ -187,7 +199,7 @@ impl Walk<'_> {
     }
 
     async fn get(&self) -> Result<Option<Delivery>, DeadLetterError> {
-        let queue = short(&parking(self.queue))?;
+        let queue = short(&self.shelf.queue())?;
         let unacknowledged = BasicGetOptions { no_ack: false };
         let got = self.channel.basic_get(queue, unacknowledged).await?;
         Ok(got.map(|message| message.delivery))
@@ -197,10 +209,7 @@ impl Walk<'_> {
         let (Some(desk), false) = (self.desk, chunk.is_empty()) else {
             return Ok(Vec::new());
         };
-        desk.record(&chunk).await?;
-        if desk.deed.action == Action::Requeue {
-            desk.put_back(&chunk).await?;
-        }
+        desk.act(&chunk).await?;
         for (_, delivery) in &chunk {
             let options = BasicAckOptions::default();
             self.channel
@@ -222,75 +231,15 @@ impl Walk<'_> {
         };
         self.channel.basic_nack(ALL, options).await?;
         let until = Instant::now() + RETURN_LIMIT;
-        while depth(self.channel, self.queue).await? < left && Instant::now() < until {
+        while depth(self.channel, self.shelf).await? < left && Instant::now() < until {
             tokio::time::sleep(RETURN_AGAIN).await;
         }
         Ok(())
     }
 }
 
-/// Where messages are recorded and put back, on a channel with confirms.
-struct Desk<'a> {
-    channel: Channel,
-    queue: &'a str,
-    operations: String,
-    deed: &'a Deed,
-}
-
-impl Desk<'_> {
-    async fn record(&self, chunk: &[Taken]) -> Result<(), DeadLetterError> {
-        let entries = chunk.iter().map(|(parked, _)| {
-            let properties = BasicProperties::default()
-                .with_delivery_mode(PERSISTENT)
-                .with_content_type("application/json".into());
-            (self.deed.entry(parked).to_json().into_bytes(), properties)
-        });
-        self.publish(&self.operations, entries.collect()).await
-    }
-
-    async fn put_back(&self, chunk: &[Taken]) -> Result<(), DeadLetterError> {
-        let copies = chunk.iter().map(|(_, delivery)| {
-            let properties = parked::put_back(delivery);
-            (delivery.data.clone(), properties)
-        });
-        self.publish(self.queue, copies.collect()).await
-    }
-
-    /// Publishes to exactly this queue. Unless every message was stored there it is an error: lapin
-    /// pairs a returned message with any confirm, so one that came back condemns them all.
-    async fn publish(
-        &self,
-        queue: &str,
-        messages: Vec<(Vec<u8>, BasicProperties)>,
-    ) -> Result<(), DeadLetterError> {
-        let options = BasicPublishOptions {
-            mandatory: true,
-            ..BasicPublishOptions::default()
-        };
-        let mut confirms = Vec::new();
-        for (body, properties) in &messages {
-            let (direct, key) = ("".into(), short(queue)?);
-            let sent = self
-                .channel
-                .basic_publish(direct, key, options, body, properties.clone());
-            confirms.push(sent.await?);
-        }
-        let confirmed = tokio::time::timeout(CONFIRM_LIMIT, try_join_all(confirms)).await;
-        let confirmed = confirmed.map_err(|_| Trouble::Stalled)??;
-        if confirmed
-            .iter()
-            .all(|c| matches!(c, Confirmation::Ack(None)))
-        {
-            return Ok(());
-        }
-        Err(DeadLetterError::Refused {
-            queue: queue.to_owned(),
-        })
-    }
-}
-
-async fn depth(channel: &Channel, queue: &str) -> Result<u32, DeadLetterError> {
-    let name = parking(queue);
+async fn depth(channel: &Channel, shelf: &Shelf) -> Result<u32, DeadLetterError> {
+    let name = shelf.queue();
     let passive = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()
@@ -306,7 +255,8 @@ async fn depth(channel: &Channel, queue: &str) -> Result<u32, DeadLetterError> {
 impl DeadLetters for RabbitMqDeadLetters {
     fn queues(&self) -> Vec<String> {
         let names = &self.settings.names;
-        choreography::steps().map(|step| names.work(step)).collect()
+        let work = choreography::steps().map(|step| names.work(step));
+        work.chain([names.unrouted()]).collect()
     }
 
     async fn look(&mut self, queue: &str, visit: Visit<'_>) -> Result<(), DeadLetterError> {
@@ -314,7 +264,8 @@ impl DeadLetters for RabbitMqDeadLetters {
             visit(parked);
             Choice::Leave
         };
-        self.visit(queue, None, &mut leave).await.map(drop)
+        let shelf = Shelf::of(&self.settings.names, queue);
+        self.visit(&shelf, None, &mut leave).await.map(drop)
     }
 
     async fn act(
@@ -323,19 +274,26 @@ impl DeadLetters for RabbitMqDeadLetters {
         deed: &Deed,
         choose: Choose<'_>,
     ) -> Result<Vec<Parked>, DeadLetterError> {
-        self.visit(queue, Some(deed), choose).await
+        let shelf = Shelf::of(&self.settings.names, queue);
+        let taken = self.visit(&shelf, Some(deed), choose).await;
+        self.last = Some(shelf);
+        taken
     }
 
     async fn depth(&mut self, queue: &str) -> Result<u64, DeadLetterError> {
         let channel = self.channel().await?;
-        let depth = depth(&channel, queue).await?;
+        let depth = depth(&channel, &Shelf::of(&self.settings.names, queue)).await?;
         channel.close(200, "seen".into()).await?;
         Ok(depth.into())
     }
 
-    /// Over AMQP nobody sees what a consumer has in hand or what waits in a retry tier.
+    /// Over AMQP nobody sees what a consumer has in hand or what waits in a retry tier. An unrouted
+    /// message is through when it is confirmed: a queue has it, or it is unrouted again.
     async fn unfinished(&mut self) -> Result<Option<usize>, DeadLetterError> {
-        Ok(None)
+        Ok(match self.last {
+            Some(Shelf::Unrouted { .. }) => Some(0),
+            Some(Shelf::DeadLetters { .. }) | None => None,
+        })
     }
 
     async fn record(&mut self) -> Result<Vec<Entry>, DeadLetterError> {

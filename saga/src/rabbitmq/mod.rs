@@ -6,26 +6,31 @@
 //! when it is lost. A third carries questions and answers ([`questions`]). [`topology`] is derived from the choreography table, as data. Events
 //! travel packed ([`pack`]), which is nobody's business outside of this folder.
 
+mod alarm;
 mod connection;
 mod consumer;
 mod copy;
 mod dead_letters;
 mod declare;
+mod desk;
 mod health;
 mod in_flight;
 mod in_hand;
 mod journal;
+mod names;
 mod operations;
 mod pack;
 mod parked;
 mod publisher;
 mod questions;
+mod shelf;
 mod spec;
 mod subscription;
 mod supervisor;
 pub mod topology;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -38,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::dead_letters::RabbitMqDeadLetters;
 pub use self::declare::TopologyMode;
 
+use self::alarm::Alarm;
 use self::connection::{Link, Settings};
 use self::consumer::WorkConsumer;
 use self::health::HealthBoard;
@@ -167,6 +173,8 @@ pub struct RabbitMqBus {
     closing: CancellationToken,
     tasks: Tasks,
     running: Mutex<Vec<JoinHandle<()>>>,
+    /// Whether somebody here looks for what finds no queue.
+    watches: AtomicBool,
 }
 
 impl RabbitMqBus {
@@ -194,7 +202,20 @@ impl RabbitMqBus {
             closing,
             tasks: tasks.clone(),
             running: Mutex::new(running),
+            watches: AtomicBool::new(false),
         }))
+    }
+
+    /// Who takes work also says what finds no queue. Once is enough.
+    async fn watch_for_the_unrouted(&self) {
+        if self.watches.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (alarm, closing) = (Alarm::new(Arc::clone(&self.settings)), self.closing.clone());
+        let watching = self.tasks.spawn("alarm", async move {
+            closing.run_until_cancelled(alarm.watch()).await;
+        });
+        self.running.lock().await.push(watching);
     }
 
     /// Removes every exchange and queue of the namespace, with all messages: for tests and
@@ -234,6 +255,9 @@ impl Bus for RabbitMqBus {
     }
 
     async fn consume(&self, queue: Queue) -> Result<Box<dyn Consumer>, TopologyError> {
+        if matches!(queue, Queue::Work(_)) {
+            self.watch_for_the_unrouted().await;
+        }
         let spec = Spec::consuming(&self.settings, &queue);
         let subscription = self.subscriber.subscribe(spec).await?;
         Ok(match queue {

@@ -1,4 +1,4 @@
-//! A message of a dead-letter queue, read, and as it goes back to its work queue. Pure.
+//! A message that waits for an operator, read, and as it goes back. Pure.
 
 use events::Timestamp;
 use lapin::BasicProperties;
@@ -7,65 +7,81 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::copy::{
     FAILURE, FIRST_FAILURE, LAST_FAILURE, ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY, REQUEUED,
-    attempts, header, integer, properties,
+    attempts, header, integer, properties, text,
 };
 use super::pack::EVENTS_HEADER;
+use super::shelf::{Shelf, address};
 use crate::dead_letters::Parked;
 
 /// The broker's own word for why it parked a message, and where that was published to.
 const DEATH_REASON: &str = "x-first-death-reason";
 const DEATH_EXCHANGE: &str = "x-first-death-exchange";
 
-/// What a message that is put back keeps of its headers. Its attempts it does not keep, so that it
-/// has all its retries again; nor what brokers count, which is theirs to set.
+/// What a dead letter that is put back keeps of its headers. Its attempts it does not keep, so that
+/// it has all its retries again; nor what brokers count, which is theirs to set.
 const KEPT: [&str; 4] = [
     FIRST_FAILURE,
     ORIGINAL_EXCHANGE,
     ORIGINAL_ROUTING_KEY,
     EVENTS_HEADER,
 ];
+/// What an unrouted message keeps: it may be a copy on its way to a retry tier or a dead-letter
+/// queue, with a story to tell there.
+const KEPT_UNROUTED: [&str; 3] = ["x-saga-", "x-first-death-", EVENTS_HEADER];
 
-/// What lies in the dead-letter queue of the work queue.
-pub(super) fn read(delivery: &Delivery, queue: &str) -> Parked {
+/// What lies on the shelf.
+pub(super) fn read(delivery: &Delivery, shelf: &Shelf) -> Parked {
     let properties = &delivery.properties;
     let message_id = properties.message_id().as_ref().map(ShortString::to_string);
-    let text = |name: &str| match header(properties, name) {
+    let told = |name: &str| match header(properties, name) {
         Some(AMQPValue::LongString(text)) => Some(text.to_string()),
         _ => None,
     };
-    let at = |name: &str| text(name)?.parse::<Timestamp>().ok();
+    let at = |name: &str| told(name)?.parse::<Timestamp>().ok();
     let parked_by_the_broker = || {
-        let reason = text(DEATH_REASON).unwrap_or_else(|| "without a reason".to_owned());
+        let reason = told(DEATH_REASON).unwrap_or_else(|| "without a reason".to_owned());
         format!("parked by the broker: {reason}")
+    };
+    // Of a dead letter that is an address of ours, and says nothing.
+    let published = |to: &str| matches!(shelf, Shelf::Unrouted { .. }).then(|| to.to_owned());
+    let failure = match shelf {
+        Shelf::DeadLetters { .. } => told(FAILURE).unwrap_or_else(parked_by_the_broker),
+        Shelf::Unrouted { .. } => format!("no queue is bound for {}", address(delivery)),
     };
     Parked {
         id: message_id.unwrap_or_else(|| Parked::id_of(&delivery.data)),
-        queue: queue.to_owned(),
+        queue: shelf.name(),
         body: delivery.data.clone(),
-        failure: text(FAILURE).unwrap_or_else(parked_by_the_broker),
+        failure,
         attempts: attempts(properties),
         requeued: requeued(properties),
         first_failed_at: at(FIRST_FAILURE),
         last_failed_at: at(LAST_FAILURE),
-        exchange: text(ORIGINAL_EXCHANGE).or_else(|| text(DEATH_EXCHANGE)),
-        routing_key: text(ORIGINAL_ROUTING_KEY),
+        exchange: told(ORIGINAL_EXCHANGE)
+            .or_else(|| told(DEATH_EXCHANGE))
+            .or_else(|| published(delivery.exchange.as_str())),
+        routing_key: told(ORIGINAL_ROUTING_KEY)
+            .or_else(|| published(delivery.routing_key.as_str())),
     }
 }
 
 /// The properties of the copy that goes back.
-pub(super) fn put_back(delivery: &Delivery) -> BasicProperties {
+pub(super) fn put_back(delivery: &Delivery, shelf: &Shelf) -> BasicProperties {
     let parked = &delivery.properties;
     let mut headers = FieldTable::default();
-    for name in KEPT {
-        if let Some(value) = header(parked, name) {
-            headers.insert(name.into(), value.clone());
+    for (name, value) in parked.headers().iter().flat_map(FieldTable::inner) {
+        let kept = match shelf {
+            Shelf::DeadLetters { .. } => KEPT.contains(&name.as_str()),
+            Shelf::Unrouted { .. } => KEPT_UNROUTED.iter().any(|of| name.as_str().starts_with(of)),
+        };
+        if kept {
+            headers.insert(name.clone(), value.clone());
         }
     }
-    if let (None, Some(exchange)) = (
-        header(parked, ORIGINAL_EXCHANGE),
-        header(parked, DEATH_EXCHANGE),
-    ) {
-        headers.insert(ORIGINAL_EXCHANGE.into(), exchange.clone());
+    for (name, value) in origin(delivery, shelf) {
+        if header(parked, name).is_none() {
+            headers.insert(name.into(), value);
+        }
     }
     let count = i32::try_from(requeued(parked).saturating_add(1)).unwrap_or(i32::MAX);
     headers.insert(REQUEUED.into(), AMQPValue::LongInt(count));
@@ -78,6 +94,21 @@ pub(super) fn put_back(delivery: &Delivery) -> BasicProperties {
     .with_headers(headers)
 }
 
+/// Where a message that does not say so was published to.
+fn origin(delivery: &Delivery, shelf: &Shelf) -> Vec<(&'static str, AMQPValue)> {
+    match shelf {
+        Shelf::DeadLetters { .. } => {
+            let exchange = header(&delivery.properties, DEATH_EXCHANGE).cloned();
+            let exchange = exchange.map(|exchange| (ORIGINAL_EXCHANGE, exchange));
+            exchange.into_iter().collect()
+        }
+        Shelf::Unrouted { .. } => vec![
+            (ORIGINAL_EXCHANGE, text(delivery.exchange.as_str())),
+            (ORIGINAL_ROUTING_KEY, text(delivery.routing_key.as_str())),
+        ],
+    }
+}
+
 fn requeued(properties: &BasicProperties) -> u32 {
     let count = header(properties, REQUEUED).and_then(integer);
     count
@@ -87,7 +118,7 @@ fn requeued(properties: &BasicProperties) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::copy::text;
+    use super::super::topology::Names;
     use super::*;
 
     fn parked(pairs: &[(&str, AMQPValue)]) -> Delivery {
@@ -101,6 +132,10 @@ mod tests {
         delivery
     }
 
+    fn shelf(name: &str) -> Shelf {
+        Shelf::of(&Names::new(""), name)
+    }
+
     #[test]
     fn what_goes_back_has_all_its_retries_again_and_tells_how_often_it_went_back() {
         let mut delivery = parked(&[
@@ -109,10 +144,10 @@ mod tests {
             (FIRST_FAILURE, text("2026-11-23T00:00:00Z")),
             (ORIGINAL_EXCHANGE, text("saga.commands")),
         ]);
-        let id = read(&delivery, "q").id;
+        let id = read(&delivery, &shelf("q")).id;
         for count in 1..=3 {
-            delivery.properties = put_back(&delivery);
-            let back = read(&delivery, "q");
+            delivery.properties = put_back(&delivery, &shelf("q"));
+            let back = read(&delivery, &shelf("q"));
             assert_eq!((back.attempts, back.requeued), (0, count));
             assert_eq!(back.id, id, "known by the same id");
             assert_eq!(back.exchange.as_deref(), Some("saga.commands"));
@@ -127,8 +162,29 @@ mod tests {
             (DEATH_REASON, text("delivery_limit")),
             (DEATH_EXCHANGE, text("saga.events")),
         ]);
-        let read = read(&delivery, "q");
+        let read = read(&delivery, &shelf("q"));
         assert_eq!(read.failure, "parked by the broker: delivery_limit");
         assert_eq!(read.exchange.as_deref(), Some("saga.events"));
+    }
+
+    #[test]
+    fn an_unrouted_copy_keeps_its_story_on_its_way_to_where_it_was_going() {
+        let mut delivery = parked(&[
+            (FAILURE, text("no seat")),
+            ("x-saga-attempts", AMQPValue::LongInt(4)),
+            ("x-delivery-count", AMQPValue::LongLongInt(2)),
+            ("CC", text("elsewhere")),
+        ]);
+        let unrouted = shelf("saga.unrouted");
+        let seen = read(&delivery, &unrouted);
+        assert_eq!(seen.failure, "no queue is bound for saga.dlx with key q");
+        assert_eq!(seen.routing_key.as_deref(), Some("q"));
+        delivery.properties = put_back(&delivery, &unrouted);
+        for gone in ["x-delivery-count", "CC"] {
+            assert!(header(&delivery.properties, gone).is_none(), "{gone}");
+        }
+        let parked = read(&delivery, &shelf("q"));
+        assert_eq!((&*parked.failure, parked.attempts), ("no seat", 4));
+        assert_eq!(read(&delivery, &unrouted).requeued, 1);
     }
 }

@@ -11,6 +11,8 @@ use std::time::Duration;
 use events::Class;
 use events::choreography::{self, Service, Step};
 
+pub use super::names::{Names, parking, tier};
+
 /// Longer than any outage of ours and shorter than the patience of a disk. An operator tightens it
 /// by a policy (`max-age`), of which the smaller value wins.
 pub const JOURNAL_MAX_AGE: &str = "7D";
@@ -25,96 +27,6 @@ pub const MOST_QUESTIONS: i64 = 10_000;
 /// RabbitMQ 4 drops a message after 20 deliveries from any quorum queue without a limit of its own.
 /// Looking at what is parked must never drop it, and 3.10 knows no "unlimited".
 pub const PARKED_DELIVERY_LIMIT: i64 = 1_000_000;
-
-/// Names of everything on the broker, under one namespace.
-#[derive(Clone, Debug)]
-pub struct Names {
-    prefix: String,
-}
-
-impl Names {
-    pub fn new(namespace: &str) -> Self {
-        let prefix = match namespace {
-            "" => String::new(),
-            namespace => format!("{namespace}."),
-        };
-        Self { prefix }
-    }
-
-    fn name(&self, local: &str) -> String {
-        format!("{}{local}", self.prefix)
-    }
-
-    /// The exchange that messages of this class are published to.
-    pub fn front(&self, class: Class) -> String {
-        self.name(match class {
-            Class::Command => "saga.commands",
-            Class::Event => "saga.events",
-        })
-    }
-
-    /// The topic exchange behind the front, where work queues are bound.
-    pub fn router(&self, class: Class) -> String {
-        format!("{}.router", self.front(class))
-    }
-
-    /// The exchange in front of the retry tiers; a routing key is the name of a tier's queue.
-    pub fn retry(&self) -> String {
-        self.name("saga.retry")
-    }
-
-    /// The exchange in front of the dead-letter queues; a routing key is the name of a work queue.
-    pub fn dead_letter(&self) -> String {
-        self.name("saga.dlx")
-    }
-
-    /// The exchange, and the queue, of what no queue wanted.
-    pub fn unrouted(&self) -> String {
-        self.name("saga.unrouted")
-    }
-
-    pub fn journal(&self) -> String {
-        self.name("saga.journal")
-    }
-
-    /// The stream of what operators did to dead letters. Only who operates them needs it, so it is
-    /// no part of the topology that every service declares.
-    pub fn operations(&self) -> String {
-        self.name("saga.operations")
-    }
-
-    /// Exists while somebody has dead letters in hand.
-    pub(super) fn operator(&self) -> String {
-        self.name("saga.operator")
-    }
-
-    pub fn work(&self, step: &Step) -> String {
-        self.name(&step.queue())
-    }
-
-    pub fn questions(&self, service: Service) -> String {
-        self.name(&service.queries())
-    }
-
-    pub fn replies(&self, instance: &str) -> String {
-        let gateway = choreography::API_GATEWAY.0;
-        self.name(&format!("{gateway}.replies.{instance}"))
-    }
-}
-
-/// The retry tier of a work queue: `<queue>.retry.10s`.
-pub fn tier(queue: &str, delay: Duration) -> String {
-    if delay.subsec_millis() == 0 {
-        format!("{queue}.retry.{}s", delay.as_secs())
-    } else {
-        format!("{queue}.retry.{}ms", delay.as_millis())
-    }
-}
-
-/// The dead-letter queue of a work queue.
-pub fn parking(queue: &str) -> String {
-    format!("{queue}.dlq")
-}
 
 /// All that has to be on the broker.
 #[derive(Clone, Debug, Default)]

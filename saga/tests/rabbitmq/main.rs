@@ -10,3 +10,4 @@ mod outages;
 mod packs;
 mod proxy;
 mod topology;
+mod unrouted;
