@@ -17,10 +17,12 @@ const UNFINISHED: &str = "SELECT count(*) FILTER (WHERE saga_id < $2 \
      AND status NOT IN ('completed', 'rejected', 'compensated')), \
      bool_or(saga_id >= $2) FROM saga WHERE saga_id >= $1";
 
-/// The first of those that have not ended, with what they went through.
-const STUCK: &str = "SELECT saga_id::text, status || ' ' || coalesce(waits_for, '') || timeline \
+/// The first of those that have not ended, with what they went through, and how far the ledger is.
+const STUCK: &str = "(SELECT saga_id::text, status || ' ' || coalesce(waits_for, '') || timeline \
      FROM saga WHERE saga_id >= $1 AND saga_id < $2 \
-     AND status NOT IN ('completed', 'rejected', 'compensated') ORDER BY saga_id LIMIT 5";
+     AND status NOT IN ('completed', 'rejected', 'compensated') ORDER BY saga_id LIMIT 5) \
+     UNION ALL SELECT 'the ledger', 'projected up to ' || position || ', lease until ' || lease_until \
+     FROM ledger_cursor";
 /// Between two looks, which take some of the machine's time themselves.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
