@@ -20,6 +20,8 @@ use crate::report::History;
 use crate::rig::Rig;
 use crate::{LIMIT, Run};
 
+/// Ids of one millisecond are in no order; after this, another one has begun.
+const TICK_OF_IDS: Duration = Duration::from_millis(2);
 /// Between two faults at least this many calls are answered, so that each hits a working system.
 const CALLS_BETWEEN: u64 = 200;
 
@@ -173,6 +175,7 @@ impl<'a> Nemesis<'a> {
     /// One more saga is behind all others in the journal: when the ledger has it, it has all.
     fn wait_until_all_sagas_have_ended(&mut self) {
         let before = Uuid::now_v7();
+        std::thread::sleep(TICK_OF_IDS);
         self.probes += 1;
         let probe = format!(
             r#"{{"userId": {PROBING_USER}, "ticketId": {}}}"#,
@@ -182,7 +185,7 @@ impl<'a> Nemesis<'a> {
         wait_until("taking a probe", LIMIT, || {
             http::post(gateway, "/regist/trans", &probe).is_ok_and(|answer| answer.status == 200)
         });
-        wait_until("at rest", LIMIT, || self.watch.is_drained(before));
+        self.watch.wait_until_drained(before, || {});
     }
 
     /// What was in it is in the journal, too, so this one may go at any moment.

@@ -17,6 +17,15 @@ const UNFINISHED: &str = "SELECT count(*) FILTER (WHERE saga_id < $2 \
      AND status NOT IN ('completed', 'rejected', 'compensated')), \
      bool_or(saga_id >= $2) FROM saga WHERE saga_id >= $1";
 
+/// The first of those that have not ended, with what they went through, and how far the ledger is.
+const STUCK: &str = "(SELECT saga_id::text, status || ' ' || coalesce(waits_for, '') || timeline \
+     FROM saga WHERE saga_id >= $1 AND saga_id < $2 \
+     AND status NOT IN ('completed', 'rejected', 'compensated') ORDER BY saga_id LIMIT 5) \
+     UNION ALL SELECT 'the ledger', 'projected up to ' || position || ', lease until ' || lease_until \
+     FROM ledger_cursor";
+/// Between two looks, which take some of the machine's time themselves.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// Looks into the ledger, past the line.
 pub(crate) struct Watch {
     ledger: String,
@@ -57,17 +66,29 @@ impl Watch {
         });
         let first_end = cleared.elapsed();
         let drained = to_the_end.then(|| {
-            wait_until("ending all sagas of before", LIMIT, || {
-                rig.check_that_services_run();
-                self.is_drained(before)
-            });
+            self.wait_until_drained(before, || rig.check_that_services_run());
             cleared.elapsed()
         });
         Recovery { first_end, drained }
     }
 
+    /// Waits until all sagas that were minted before have ended, and tells which have not if that
+    /// takes too long.
+    pub(crate) fn wait_until_drained(&mut self, before: Uuid, mut meanwhile: impl FnMut()) {
+        let since = Instant::now();
+        while !self.is_drained(before) {
+            meanwhile();
+            assert!(
+                since.elapsed() < LIMIT,
+                "what was started before {before} has not ended within {LIMIT:?}; {}",
+                self.story(before)
+            );
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
     /// Whether all sagas that were minted before have ended, as the ledger knows.
-    pub(crate) fn is_drained(&mut self, before: Uuid) -> bool {
+    fn is_drained(&mut self, before: Uuid) -> bool {
         let Ok((unfinished, is_past)) = self.ask(before) else {
             // Lost with its server; the next look opens another.
             self.connection = None;
@@ -78,6 +99,18 @@ impl Watch {
             self.from = before;
         }
         is_drained
+    }
+
+    /// Who has not ended, by the ledger.
+    fn story(&mut self, before: Uuid) -> String {
+        let found = self.ask(before);
+        let Some(connection) = &mut self.connection else {
+            return format!("{found:?}");
+        };
+        let asking = sqlx::query_as(STUCK).bind(self.from).bind(before);
+        let stuck: Result<Vec<(String, String)>, _> =
+            self.runtime.block_on(asking.fetch_all(connection));
+        format!("(unfinished, whether a later one is known): {found:?}; the first: {stuck:#?}")
     }
 
     fn ask(&mut self, before: Uuid) -> Result<(i64, Option<bool>), sqlx::Error> {
