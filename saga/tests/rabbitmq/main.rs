@@ -7,6 +7,7 @@ mod broker;
 mod failures;
 mod outages;
 mod packs;
+mod planted;
 mod proxy;
 mod topology;
 mod unrouted;
