@@ -1,4 +1,5 @@
-# One image with the three services; the command says which of them runs.
+# One image with the three services, of which the command says which one runs, and the operators'
+# command: docker compose run --rm ticket-worker dlq list
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
@@ -7,8 +8,10 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --release --locked -p api-gateway -p ticket-worker -p regist-worker \
+        -p dead-letters \
     && install -D --target-directory=/out \
-        target/release/api-gateway target/release/ticket-worker target/release/regist-worker
+        target/release/api-gateway target/release/ticket-worker target/release/regist-worker \
+        target/release/dlq
 
 # Root certificates are compiled in; the shell is for the health checks.
 FROM debian:bookworm-slim

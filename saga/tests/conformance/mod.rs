@@ -35,8 +35,8 @@ pub(crate) const PREFETCH: usize = 20;
 /// The one retry delay: long enough to see that it is waited for.
 pub(crate) const RETRY_DELAY: Duration = Duration::from_millis(300);
 
-/// A claim that takes this long waits for what never comes.
-const LIMIT: Duration = Duration::from_secs(60);
+/// A claim that takes this long waits for what never comes: the longest takes two seconds alone.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A broker of its own for each claim, empty at first.
 #[async_trait]

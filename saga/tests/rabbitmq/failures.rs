@@ -14,32 +14,34 @@ const DELAY: Duration = Duration::from_millis(200);
 #[tokio::test]
 async fn a_failed_event_comes_back_alone_after_the_delay_with_its_attempt_counted() {
     with_broker(async |broker| {
-        let bus = broker.bus().await;
-        let events = commands(3);
-        bus.publish(&events).await.unwrap();
-        let mut consumer = purchases(&*bus).await;
-        let pack = consumer.receive(10).await;
-        assert_eq!(pack.len(), 3);
-        let failed_at = Instant::now();
-        let retry = Settlement::Retry {
-            after: DELAY,
-            failure: "on purpose".to_owned(),
-        };
-        let settlements = [Settlement::Done, retry, Settlement::Done];
-        let tags = pack.iter().map(|delivery| delivery.tag);
-        consumer.settle(tags.zip(settlements).collect()).await;
-        let again = within("the retry", consumer.receive(10)).await;
-        assert!(failed_at.elapsed() >= DELAY);
-        assert_eq!(again.len(), 1);
-        assert_eq!(again[0].event.as_ref().unwrap(), &events[1]);
-        assert_eq!(again[0].attempts, 1);
-        consumer
-            .settle(vec![(again[0].tag, Settlement::Done)])
-            .await;
-        drop(consumer);
+        a_failed_event_is_tried_again(&*broker.bus().await).await;
         assert_eq!(broker.depth(PURCHASE).await, 0);
     })
     .await;
+}
+
+pub(crate) async fn a_failed_event_is_tried_again(bus: &impl Bus) {
+    let events = commands(3);
+    bus.publish(&events).await.unwrap();
+    let mut consumer = purchases(bus).await;
+    let pack = consumer.receive(10).await;
+    assert_eq!(pack.len(), 3);
+    let failed_at = Instant::now();
+    let retry = Settlement::Retry {
+        after: DELAY,
+        failure: "on purpose".to_owned(),
+    };
+    let settlements = [Settlement::Done, retry, Settlement::Done];
+    let tags = pack.iter().map(|delivery| delivery.tag);
+    consumer.settle(tags.zip(settlements).collect()).await;
+    let again = within("the retry", consumer.receive(10)).await;
+    assert!(failed_at.elapsed() >= DELAY, "it waited in no retry tier");
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].event.as_ref().unwrap(), &events[1]);
+    assert_eq!(again[0].attempts, 1);
+    consumer
+        .settle(vec![(again[0].tag, Settlement::Done)])
+        .await;
 }
 
 #[tokio::test]

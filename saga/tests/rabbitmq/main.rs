@@ -8,6 +8,7 @@ mod consumers;
 mod failures;
 mod outages;
 mod packs;
+mod planted;
 mod proxy;
 mod topology;
 mod unrouted;

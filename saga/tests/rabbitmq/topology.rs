@@ -7,7 +7,7 @@ use saga::bus::{Bus, JournalReader, JournalStart, PublishError, Queue};
 use saga::rabbitmq::{RabbitMqBus, TopologyMode};
 
 use crate::broker::{
-    PURCHASE, command, commands, drain, end_event, none, purchase, purchases, until_up,
+    Broker, PURCHASE, command, commands, drain, end_event, none, purchase, purchases, until_up,
     with_broker, within,
 };
 
@@ -49,35 +49,38 @@ async fn an_event_that_no_queue_wants_is_kept_unrouted() {
 #[tokio::test]
 async fn an_unroutable_event_is_told_from_those_published_beside_it() {
     with_broker(async |broker| {
-        let bus = broker.bus().await;
-        // Nobody at all is left behind the exchange of the commands.
-        let channel = broker.channel().await;
-        let delete = QueueDeleteOptions::default();
-        for queue in ["saga.unrouted", "saga.journal", PURCHASE] {
-            channel
-                .queue_delete(broker.name(queue).into(), delete)
-                .await
-                .unwrap();
-        }
-        let events: Vec<_> = (0..20).map(|_| end_event("g")).collect();
-        let home = broker.name("ticket-worker.RegistrationFailed");
-        let router = broker.name("saga.events.router");
-        let bind = lapin::options::QueueBindOptions::default();
-        let bound = channel.queue_bind(home.into(), router.into(), "#".into(), bind, none());
-        bound.await.unwrap();
-        let commands = commands(20);
-        let each = commands.iter().zip(&events).map(async |(command, event)| {
-            let both = [std::slice::from_ref(command), std::slice::from_ref(event)];
-            let (command, event) = tokio::join!(bus.publish(both[0]), bus.publish(both[1]));
-            assert!(
-                matches!(command, Err(PublishError::Unroutable { .. })),
-                "{command:?}"
-            );
-            event.unwrap();
-        });
-        futures_util::future::join_all(each).await;
+        unroutable_events_are_told_apart(&*broker.bus().await, broker).await;
     })
     .await;
+}
+
+pub(crate) async fn unroutable_events_are_told_apart(bus: &impl Bus, broker: &Broker) {
+    // Nobody at all is left behind the exchange of the commands.
+    let channel = broker.channel().await;
+    let delete = QueueDeleteOptions::default();
+    for queue in ["saga.unrouted", "saga.journal", PURCHASE] {
+        channel
+            .queue_delete(broker.name(queue).into(), delete)
+            .await
+            .unwrap();
+    }
+    let events: Vec<_> = (0..20).map(|_| end_event("g")).collect();
+    let home = broker.name("ticket-worker.RegistrationFailed");
+    let router = broker.name("saga.events.router");
+    let bind = lapin::options::QueueBindOptions::default();
+    let bound = channel.queue_bind(home.into(), router.into(), "#".into(), bind, none());
+    bound.await.unwrap();
+    let commands = commands(20);
+    let each = commands.iter().zip(&events).map(async |(command, event)| {
+        let both = [std::slice::from_ref(command), std::slice::from_ref(event)];
+        let (command, event) = tokio::join!(bus.publish(both[0]), bus.publish(both[1]));
+        assert!(
+            matches!(command, Err(PublishError::Unroutable { .. })),
+            "{command:?}"
+        );
+        event.unwrap();
+    });
+    futures_util::future::join_all(each).await;
 }
 
 #[tokio::test]
