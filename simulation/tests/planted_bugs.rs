@@ -20,7 +20,7 @@ use simulation::assembly::{AsShipped, Assembly};
 use simulation::campaign;
 use simulation::check::Violation;
 use simulation::world::World;
-use ticket_worker::decide::{Effect, TicketDecider, UserTicket};
+use ticket_worker::decide::{Effect, TicketDecider, Tickets, UserTicket};
 use tokio::sync::watch;
 
 /// In so many worlds a planted bug must have shown.
@@ -390,13 +390,14 @@ impl UndoByUser {
                     at: *at,
                 }
             }
+            Effect::Save(_) => effect.clone(),
         }
     }
 }
 
 #[async_trait]
 impl Store<TicketDecider> for UndoByUserStore {
-    async fn load(&self, events: &[Event]) -> Result<Snapshot<()>, Failure> {
+    async fn load(&self, events: &[Event]) -> Result<Snapshot<Tickets>, Failure> {
         self.inner.load(events).await
     }
 
