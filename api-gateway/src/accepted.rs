@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use events::choreography::{Outcome, Saga};
 use events::progress::Progress;
-use events::{Event, Reason, RegistId, SagaId, TicketId, Timestamp, UserId, UserTicketId};
+use events::{Event, Message, Reason, RegistId, SagaId, TicketId, Timestamp, UserId, UserTicketId};
 
 use crate::ledger::Row;
 
@@ -44,8 +44,14 @@ pub(crate) struct Accepted {
 pub(crate) struct End {
     pub(crate) outcome: Outcome,
     pub(crate) at: Timestamp,
+    pub(crate) user_id: Option<UserId>,
+    pub(crate) ticket_id: Option<TicketId>,
     pub(crate) user_ticket_id: Option<UserTicketId>,
     pub(crate) regist_id: Option<RegistId>,
+    /// When what the saga changed was created. The ledger does not keep it.
+    pub(crate) created_at: Option<Timestamp>,
+    /// When it was changed, if that was not the end of the saga. Likewise.
+    pub(crate) changed_at: Option<Timestamp>,
     pub(crate) reason: Option<Reason>,
 }
 
@@ -103,8 +109,19 @@ impl End {
         Self {
             outcome,
             at: event.time,
+            user_id: seen.user_id,
+            ticket_id: seen.ticket_id,
             user_ticket_id: seen.user_ticket_id,
             regist_id: seen.regist_id,
+            created_at: match &event.message {
+                Message::TicketChanged(changed) => Some(changed.created_at),
+                Message::OldTicketFreed(freed) => Some(freed.created_at),
+                _ => None,
+            },
+            changed_at: match &event.message {
+                Message::OldTicketFreed(freed) => Some(freed.changed_at),
+                _ => None,
+            },
             reason: seen.reason.cloned(),
         }
     }
@@ -117,8 +134,12 @@ impl End {
         Some(Self {
             outcome,
             at,
+            user_id: row.user_id,
+            ticket_id: row.ticket_id,
             user_ticket_id: row.user_ticket_id,
             regist_id: row.regist_id,
+            created_at: None,
+            changed_at: None,
             reason: row.reason.clone(),
         })
     }

@@ -18,8 +18,13 @@ pub use envelope::{
 };
 pub use ids::{EventId, InvalidId, RegistId, SagaId, TicketId, UserId, UserTicketId};
 pub use message::{
-    Class, Message, MessageType, PurchaseAndRegister, PurchaseRejected, Reason,
-    RegistrationCompleted, RegistrationFailed, TicketDeleted, TicketPurchased,
+    AddTicket, CancelRegistration, CancellationRejected, ChangeRegistration, ChangeTicket, Class,
+    Freed, Message, MessageType, NewTicketHeld, NewTicketReleased, NotRegistered, OldTicketFreed,
+    PurchaseAndRegister, PurchaseRejected, Reason, Register, RegisterRejected, Registered,
+    RegistrationCancelled, RegistrationChangeRejected, RegistrationChanged, RegistrationCompleted,
+    RegistrationFailed, RegistrationNotChanged, RegistrationsClosed, RemoveTicket,
+    TicketAddRejected, TicketAdded, TicketChangeRejected, TicketChanged, TicketDeleted,
+    TicketFreed, TicketHeld, TicketPurchased, TicketReleased, TicketRemovalRejected, TicketRemoved,
 };
 pub use particulars::Particulars;
 pub use routing::{Route, route};

@@ -7,6 +7,8 @@
 //! Decoding is strict where that protects (a missing or wrong field is an error that names it) and
 //! tolerant where a newer writer must be understood (unknown fields and unknown reasons pass).
 
+mod routes;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -14,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::envelope::DecodeError;
 use crate::{RegistId, TicketId, UserId, UserTicketId};
+
+pub use routes::*;
 
 /// Asks for one thing to be done by one service, or tells all that something happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,6 +91,18 @@ pub struct Reason(Cow<'static, str>);
 impl Reason {
     /// The user already has a live registration for this ticket id.
     pub const ALREADY_REGISTERED: Self = Self(Cow::Borrowed("already_registered"));
+    /// There is no such object, or it is deleted.
+    pub const NOT_FOUND: Self = Self(Cow::Borrowed("not_found"));
+    /// There is no such ticket to register with.
+    pub const TICKET_NOT_FOUND: Self = Self(Cow::Borrowed("ticket_not_found"));
+    /// The ticket is another user's.
+    pub const NOT_THE_USERS_TICKET: Self = Self(Cow::Borrowed("not_the_users_ticket"));
+    /// The ticket is deleted, or about to be.
+    pub const TICKET_DELETED: Self = Self(Cow::Borrowed("ticket_deleted"));
+    /// A registration has the ticket, or is about to get it or to let it go.
+    pub const TICKET_IN_USE: Self = Self(Cow::Borrowed("ticket_in_use"));
+    /// The registration was changed or deleted by another request in the same moment.
+    pub const CHANGED_MEANWHILE: Self = Self(Cow::Borrowed("changed_meanwhile"));
     /// A start step was seen after the saga's deadline.
     pub const DEADLINE_EXCEEDED: Self = Self(Cow::Borrowed("deadline_exceeded"));
 
@@ -162,6 +178,33 @@ register! {
     RegistrationCompleted: Event v 1
     RegistrationFailed: Event v 1
     TicketDeleted: Event v 1
+    AddTicket: Command v 1
+    TicketAdded: Event v 1
+    TicketAddRejected: Event v 1
+    ChangeTicket: Command v 1
+    TicketChanged: Event v 1
+    TicketChangeRejected: Event v 1
+    RemoveTicket: Command v 1
+    RegistrationsClosed: Event v 1
+    TicketRemovalRejected: Event v 1
+    TicketRemoved: Event v 1
+    Register: Command v 1
+    TicketHeld: Event v 1
+    RegisterRejected: Event v 1
+    Registered: Event v 1
+    NotRegistered: Event v 1
+    TicketReleased: Event v 1
+    ChangeRegistration: Command v 1
+    NewTicketHeld: Event v 1
+    RegistrationChangeRejected: Event v 1
+    RegistrationChanged: Event v 1
+    RegistrationNotChanged: Event v 1
+    OldTicketFreed: Event v 1
+    NewTicketReleased: Event v 1
+    CancelRegistration: Command v 1
+    RegistrationCancelled: Event v 1
+    CancellationRejected: Event v 1
+    TicketFreed: Event v 1
 }
 
 impl MessageType {

@@ -14,44 +14,58 @@ pub struct Particulars<'a> {
     pub reason: Option<&'a Reason>,
 }
 
-impl Message {
-    /// What this message carries. A new message needs its line here.
-    pub fn particulars(&self) -> Particulars<'_> {
-        match self {
-            Self::PurchaseAndRegister(m) => {
-                Particulars::of(m.user_id, m.ticket_id, m.user_ticket_id)
+macro_rules! carries {
+    ($($name:ident: $($field:ident)* $(, because $reason:ident)?;)*) => {
+        impl Message {
+            /// What this message carries.
+            pub fn particulars(&self) -> Particulars<'_> {
+                match self {
+                    $(Self::$name(message) => Particulars {
+                        $($field: message.$field.into(),)*
+                        $(reason: Some(&message.$reason),)?
+                        ..Particulars::default()
+                    }),*
+                }
             }
-            Self::TicketPurchased(m) => Particulars::of(m.user_id, m.ticket_id, m.user_ticket_id),
-            Self::PurchaseRejected(m) => Particulars {
-                reason: Some(&m.reason),
-                ..Particulars::of(m.user_id, m.ticket_id, m.user_ticket_id)
-            },
-            Self::RegistrationCompleted(m) => Particulars {
-                regist_id: Some(m.regist_id),
-                ..Particulars::of(m.user_id, m.ticket_id, m.user_ticket_id)
-            },
-            Self::RegistrationFailed(m) => Particulars {
-                reason: Some(&m.reason),
-                ..Particulars::of(m.user_id, m.ticket_id, m.user_ticket_id)
-            },
-            Self::TicketDeleted(m) => Particulars {
-                user_ticket_id: Some(m.user_ticket_id),
-                reason: Some(&m.cause),
-                ..Particulars::default()
-            },
         }
-    }
+    };
 }
 
-impl Particulars<'_> {
-    fn of(user_id: UserId, ticket_id: TicketId, user_ticket_id: UserTicketId) -> Self {
-        Self {
-            user_id: Some(user_id),
-            ticket_id: Some(ticket_id),
-            user_ticket_id: Some(user_ticket_id),
-            ..Self::default()
-        }
-    }
+// A new message needs its line here.
+carries! {
+    PurchaseAndRegister: user_id ticket_id user_ticket_id;
+    TicketPurchased: user_id ticket_id user_ticket_id;
+    PurchaseRejected: user_id ticket_id user_ticket_id, because reason;
+    RegistrationCompleted: user_id ticket_id user_ticket_id regist_id;
+    RegistrationFailed: user_id ticket_id user_ticket_id, because reason;
+    TicketDeleted: user_ticket_id, because cause;
+    AddTicket: user_id ticket_id user_ticket_id;
+    TicketAdded: user_id ticket_id user_ticket_id;
+    TicketAddRejected: user_id ticket_id user_ticket_id, because reason;
+    ChangeTicket: user_id ticket_id user_ticket_id;
+    TicketChanged: user_id ticket_id user_ticket_id;
+    TicketChangeRejected: user_ticket_id, because reason;
+    RemoveTicket: user_ticket_id;
+    RegistrationsClosed: user_ticket_id;
+    TicketRemovalRejected: user_ticket_id, because reason;
+    TicketRemoved: user_ticket_id;
+    Register: user_id user_ticket_id;
+    TicketHeld: user_id ticket_id user_ticket_id;
+    RegisterRejected: user_id user_ticket_id, because reason;
+    Registered: user_id ticket_id user_ticket_id regist_id;
+    NotRegistered: user_id ticket_id user_ticket_id, because reason;
+    TicketReleased: user_ticket_id, because cause;
+    ChangeRegistration: regist_id user_id user_ticket_id;
+    NewTicketHeld: user_id ticket_id user_ticket_id regist_id;
+    RegistrationChangeRejected: regist_id user_ticket_id, because reason;
+    RegistrationChanged: user_id ticket_id user_ticket_id regist_id;
+    RegistrationNotChanged: regist_id user_ticket_id, because reason;
+    OldTicketFreed: user_id ticket_id user_ticket_id regist_id;
+    NewTicketReleased: regist_id user_ticket_id, because cause;
+    CancelRegistration: regist_id user_id user_ticket_id;
+    RegistrationCancelled: regist_id;
+    CancellationRejected: regist_id user_id user_ticket_id, because reason;
+    TicketFreed: regist_id;
 }
 
 #[cfg(test)]
@@ -65,7 +79,8 @@ mod tests {
         let id = SagaId::mint().0;
         let data = format!(
             r#"{{"userId":7,"ticketId":9,"userTicketId":"{id}","registId":"{id}",
-                "reason":"because","cause":"because"}}"#
+                "reason":"because","cause":"because","from":"{id}","heldBy":"{id}",
+                "createdAt":"2026-11-25T00:00:00Z","changedAt":"2026-11-25T00:00:00Z"}}"#
         );
         for &message_type in MessageType::ALL {
             let message = Message::decode(message_type, &data).unwrap();

@@ -73,6 +73,7 @@ fn steps(saga: &Saga) -> String {
     for step in saga.steps {
         let (refusal, undoes) = match step.role {
             Role::Do { refusal } => (format!("`{refusal}`"), String::new()),
+            Role::Finish => ("cannot".to_owned(), String::new()),
             Role::Undo { of } => (String::new(), format!("what it did on `{of}`")),
         };
         let (queue, emits, within) = (step.queue(), step.emits, step.within.as_secs());

@@ -5,11 +5,7 @@
 
 use std::path::PathBuf;
 
-use events::{
-    Event, EventId, Message, MessageType, PurchaseAndRegister, PurchaseRejected, Reason, RegistId,
-    RegistrationCompleted, RegistrationFailed, SagaId, TicketDeleted, TicketId, TicketPurchased,
-    Timestamp, UserId, UserTicketId,
-};
+use events::{Event, EventId, Message, MessageType, Reason, SagaId, Timestamp};
 
 fn uuid(last: u8) -> uuid::Uuid {
     let mut bytes = *b"\x01\x93\x4f\x00\x00\x00\x70\x00\x80\x00\x00\x00\x00\x00\x00\x00";
@@ -17,53 +13,29 @@ fn uuid(last: u8) -> uuid::Uuid {
     uuid::Uuid::from_bytes(bytes)
 }
 
+/// Every field that any message has.
+const DATA: &str = r#"{
+    "userId": 7, "ticketId": 18446744073709551615,
+    "userTicketId": "01934f00-0000-7000-8000-000000000002",
+    "registId": "01934f00-0000-7000-8000-000000000003",
+    "from": "01934f00-0000-7000-8000-000000000004",
+    "cancelled": "01934f00-0000-7000-8000-000000000003",
+    "heldBy": "01934f00-0000-7000-8000-000000000005",
+    "freed": {
+        "ticket": "01934f00-0000-7000-8000-000000000004",
+        "heldBy": "01934f00-0000-7000-8000-000000000005"
+    },
+    "createdAt": "2026-11-22T20:15:13.123456Z", "changedAt": "2026-11-22T20:15:14Z",
+    "reason": "already_registered", "cause": "already_registered"
+}"#;
+
 fn sample(message_type: MessageType) -> Message {
-    let (user_id, ticket_id) = (UserId(7), TicketId(u64::MAX));
-    let (user_ticket_id, regist_id) = (UserTicketId(uuid(2)), RegistId(uuid(3)));
-    let reason = Reason::ALREADY_REGISTERED;
-    match message_type {
-        MessageType::PurchaseAndRegister => PurchaseAndRegister {
-            user_id,
-            ticket_id,
-            user_ticket_id,
-        }
-        .into(),
-        MessageType::TicketPurchased => TicketPurchased {
-            user_id,
-            ticket_id,
-            user_ticket_id,
-        }
-        .into(),
-        MessageType::PurchaseRejected => {
-            let reason = Reason::DEADLINE_EXCEEDED;
-            PurchaseRejected {
-                user_id,
-                ticket_id,
-                user_ticket_id,
-                reason,
-            }
-            .into()
-        }
-        MessageType::RegistrationCompleted => RegistrationCompleted {
-            regist_id,
-            user_id,
-            ticket_id,
-            user_ticket_id,
-        }
-        .into(),
-        MessageType::RegistrationFailed => RegistrationFailed {
-            user_id,
-            ticket_id,
-            user_ticket_id,
-            reason,
-        }
-        .into(),
-        MessageType::TicketDeleted => TicketDeleted {
-            user_ticket_id,
-            cause: reason,
-        }
-        .into(),
-    }
+    let late = DATA.replacen("already_registered", Reason::DEADLINE_EXCEEDED.as_str(), 1);
+    let data = match message_type {
+        MessageType::PurchaseRejected => &late,
+        _ => DATA,
+    };
+    Message::decode(message_type, data).unwrap()
 }
 
 fn sample_event(message_type: MessageType) -> Event {

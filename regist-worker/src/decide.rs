@@ -1,7 +1,10 @@
-//! The rules of registering for an event. Pure: no clock, no I/O, no randomness of its own. That a
-//! decision is made once and repeated when asked again is `saga::decision`'s doing.
+//! The rules of registering for an event, and in [`routes`] of changing and cancelling. Pure: no
+//! clock, no I/O, no randomness of its own. That a decision is made once and repeated when asked
+//! again is `saga::decision`'s doing.
 
-use std::collections::HashSet;
+mod routes;
+
+use std::collections::{HashMap, HashSet};
 
 use events::choreography::{REGIST_WORKER, Service};
 use events::{
@@ -13,83 +16,160 @@ use saga::decision::{Decider, Moment, Unexpected, Verdict};
 #[derive(Debug)]
 pub struct RegistDecider;
 
-/// A registration about to be created.
+/// A live registration, or one about to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Regist {
     pub id: RegistId,
     pub user_id: UserId,
     pub user_ticket_id: UserTicketId,
     pub ticket_id: TicketId,
+    /// The saga that gave it its ticket, and holds the ticket for it.
     pub saga_id: SagaId,
     pub created_at: Timestamp,
 }
 
-/// The users and tickets of a batch that have a live registration already.
+/// A change of `regist`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Create(Regist),
+    /// Gives a live registration that has the ticket `from` another one.
+    Move {
+        to: Regist,
+        from: UserTicketId,
+        at: Timestamp,
+    },
+    /// Marks a live registration deleted; its ticket may be registered with again.
+    Cancel {
+        id: RegistId,
+        at: Timestamp,
+    },
+    /// Sees to it that nobody is ever registered with the ticket again.
+    Close(Tombstone),
+}
+
+/// In the place of the registration that a deleted ticket had, or would have had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    pub user_ticket_id: UserTicketId,
+    /// The live registration that becomes the tombstone; none: a new row.
+    pub of: Option<RegistId>,
+    /// The id of that row.
+    pub fresh_id: RegistId,
+    pub saga_id: SagaId,
+    pub at: Timestamp,
+}
+
+/// What there is of what a batch is about.
 #[derive(Debug, Default)]
-pub struct Registered(pub HashSet<(UserId, TicketId)>);
+pub struct Registrations {
+    /// The users and tickets on sale of live registrations.
+    pub registered: HashSet<(UserId, TicketId)>,
+    /// The bought tickets that nobody will ever be registered with again.
+    pub closed: HashSet<UserTicketId>,
+    /// The live registrations that are to be changed or cancelled.
+    pub live: HashMap<RegistId, Regist>,
+}
 
 impl Decider for RegistDecider {
     const SERVICE: Service = REGIST_WORKER;
-    type Facts = Registered;
-    type Effect = Regist;
+    type Facts = Registrations;
+    type Effect = Effect;
 
     fn decide(
         &self,
         event: &Event,
-        registered: &mut Registered,
+        known: &mut Registrations,
         moment: Moment,
-    ) -> Result<Verdict<Regist>, Unexpected> {
-        match &event.message {
-            Message::TicketPurchased(ticket) => Ok(register(event, ticket, registered, moment)),
-            other => Err(Unexpected::of::<Self>(other)),
-        }
+    ) -> Result<Verdict<Effect>, Unexpected> {
+        Ok(match &event.message {
+            Message::TicketPurchased(ticket) => purchased(event, ticket, known, moment),
+            Message::TicketHeld(ticket) => routes::held(event, ticket, known, moment),
+            Message::NewTicketHeld(ticket) => routes::change(event, ticket, known, moment),
+            Message::CancelRegistration(command) => routes::cancel(event, command, known, moment),
+            Message::RemoveTicket(command) => routes::close(event, command, known, moment),
+            other => return Err(Unexpected::of::<Self>(other)),
+        })
     }
 }
 
+/// A ticket to register its user with.
+struct Request {
+    user_id: UserId,
+    ticket_id: TicketId,
+    user_ticket_id: UserTicketId,
+}
+
+/// The new registration, or why there is none.
 fn register(
     event: &Event,
-    ticket: &TicketPurchased,
-    registered: &mut Registered,
+    request: &Request,
+    known: &mut Registrations,
     Moment { now, fresh_id }: Moment,
-) -> Verdict<Regist> {
+) -> Result<Regist, Reason> {
+    let Request {
+        user_id,
+        ticket_id,
+        user_ticket_id,
+    } = *request;
+    if event.is_late(now) {
+        return Err(Reason::DEADLINE_EXCEEDED);
+    }
+    if known.closed.contains(&user_ticket_id) {
+        return Err(Reason::TICKET_DELETED);
+    }
+    // Inserting at once is what makes the second of two in one batch the refused one.
+    if !known.registered.insert((user_id, ticket_id)) {
+        return Err(Reason::ALREADY_REGISTERED);
+    }
+    Ok(Regist {
+        id: RegistId(fresh_id),
+        user_id,
+        user_ticket_id,
+        ticket_id,
+        saga_id: event.saga_id,
+        created_at: now,
+    })
+}
+
+fn purchased(
+    event: &Event,
+    ticket: &TicketPurchased,
+    known: &mut Registrations,
+    moment: Moment,
+) -> Verdict<Effect> {
     let TicketPurchased {
         user_id,
         ticket_id,
         user_ticket_id,
     } = *ticket;
-    let refuse = |reason| Verdict {
-        reply: RegistrationFailed {
-            user_id,
-            ticket_id,
-            user_ticket_id,
-            reason,
-        }
-        .into(),
-        effect: None,
+    let request = Request {
+        user_id,
+        ticket_id,
+        user_ticket_id,
     };
-    if event.is_late(now) {
-        return refuse(Reason::DEADLINE_EXCEEDED);
+    match register(event, &request, known, moment) {
+        Ok(regist) => says(
+            RegistrationCompleted {
+                regist_id: regist.id,
+                user_id,
+                ticket_id,
+                user_ticket_id,
+            },
+            Some(Effect::Create(regist)),
+        ),
+        Err(reason) => says(
+            RegistrationFailed {
+                user_id,
+                ticket_id,
+                user_ticket_id,
+                reason,
+            },
+            None,
+        ),
     }
-    // Inserting at once is what makes the second of two in one batch the refused one.
-    if !registered.0.insert((user_id, ticket_id)) {
-        return refuse(Reason::ALREADY_REGISTERED);
-    }
-    let id = RegistId(fresh_id);
-    Verdict {
-        reply: RegistrationCompleted {
-            regist_id: id,
-            user_id,
-            ticket_id,
-            user_ticket_id,
-        }
-        .into(),
-        effect: Some(Regist {
-            id,
-            user_id,
-            user_ticket_id,
-            ticket_id,
-            saga_id: event.saga_id,
-            created_at: now,
-        }),
-    }
+}
+
+fn says(reply: impl Into<Message>, effect: Option<Effect>) -> Verdict<Effect> {
+    let reply = reply.into();
+    Verdict { reply, effect }
 }

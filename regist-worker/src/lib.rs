@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use decide::RegistDecider;
 
 /// The schema, in the order in which it grew.
-pub const SCHEMA: [SchemaChange; 2] = [
+pub const SCHEMA: [SchemaChange; 3] = [
     SchemaChange {
         version: 1,
         description: "decision",
@@ -36,6 +36,12 @@ pub const SCHEMA: [SchemaChange; 2] = [
         description: "regist",
         postgres: include_str!("../migrations/postgres/0002_regist.sql"),
         sqlite: include_str!("../migrations/sqlite/0002_regist.sql"),
+    },
+    SchemaChange {
+        version: 3,
+        description: "places",
+        postgres: include_str!("../migrations/postgres/0003_places.sql"),
+        sqlite: include_str!("../migrations/sqlite/0003_places.sql"),
     },
 ];
 

@@ -7,7 +7,7 @@ use events::{
     Event, Message, MessageType, Reason, RegistId, SagaId, TicketId, TicketPurchased, Timestamp,
     UserId, UserTicketId,
 };
-use regist_worker::decide::{Regist, RegistDecider, Registered};
+use regist_worker::decide::{Effect, RegistDecider, Registrations};
 use saga::decision::{Changes, Decision, Moment, Snapshot, decide_batch};
 use uuid::Uuid;
 
@@ -40,13 +40,16 @@ fn when(
     known: HashMap<SagaId, Decision>,
     registered: &[(u64, u64)],
     events: &[Event],
-) -> (Changes<Regist>, Vec<Event>) {
+) -> (Changes<Effect>, Vec<Event>) {
     let keys = registered
         .iter()
         .map(|&(user, ticket)| (UserId(user), TicketId(ticket)));
     let snapshot = Snapshot {
         decisions: known,
-        facts: Registered(keys.collect()),
+        facts: Registrations {
+            registered: keys.collect(),
+            ..Registrations::default()
+        },
     };
     let moment = || Moment {
         now: Timestamp::from_micros(NOW),
@@ -65,7 +68,10 @@ fn reason(reply: &Event) -> Option<&Reason> {
 #[test]
 fn a_bought_ticket_is_registered_under_the_id_that_was_handed_in() {
     let (changes, replies) = when(HashMap::new(), &[], &[purchased(1, 7, 9)]);
-    assert_eq!(changes.effects[0].id, RegistId(Uuid::from_u128(FRESH)));
+    let [Effect::Create(regist)] = changes.effects.as_slice() else {
+        panic!("one registration")
+    };
+    assert_eq!(regist.id, RegistId(Uuid::from_u128(FRESH)));
     assert_eq!(
         replies[0].message_type(),
         MessageType::RegistrationCompleted

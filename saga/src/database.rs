@@ -48,8 +48,9 @@ pub enum DatabaseError {
     Stopped,
 }
 
-/// Each participant loop needs one connection at a time; the rest is for health and reads.
-const POSTGRES_CONNECTIONS: u32 = 8;
+/// Each participant loop needs one connection at a time, and few of them are busy at once; the rest
+/// is for health and reads. Opened when they are needed.
+const POSTGRES_CONNECTIONS: u32 = 16;
 /// A server that does not hand out a connection in this time counts as away.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// A statement that is not answered by now waits on a connection that was lost without a word, which

@@ -22,7 +22,7 @@ pub trait Decider: Send + Sync + 'static {
     /// A change to the participant's own data, committed together with the decision.
     type Effect: Send + Sync;
 
-    /// A forward step that this saga has not decided yet.
+    /// A forward step or a finish that this saga has not decided yet. A finish may not be refused.
     fn decide(
         &self,
         event: &Event,
@@ -92,7 +92,7 @@ pub struct Decision {
     pub saga_id: SagaId,
     /// The reply of the forward step, done or refused. Absent in a tombstone: the undo came first.
     pub step: Option<Reply>,
-    /// The reply of the undo.
+    /// The reply of what concluded the saga here after its step: the undo, or the finish.
     pub undo: Option<Reply>,
 }
 
@@ -172,50 +172,27 @@ impl<D: Decider> Desk<'_, D> {
     fn reply(&mut self, event: &Event, moment: Moment) -> Result<Reply, Unexpected> {
         let role = role_of::<D>(event)?;
         let known = self.snapshot.decisions.get(&event.saga_id).cloned();
-        match (role, known) {
+        let replies = known.as_ref().map(|row| (&row.step, &row.undo));
+        match (role, replies) {
             // Never heard of this saga: decide, and record it.
-            (Role::Do { .. }, None) => self.step(event, moment),
+            (Role::Do { .. } | Role::Finish, None) => self.step(event, moment),
             // Decided before: say the same again, whatever the world looks like now.
-            (
-                Role::Do { .. },
-                Some(Decision {
-                    step: Some(reply), ..
-                }),
-            ) => Ok(reply),
+            (Role::Do { .. }, Some((Some(reply), _))) => Ok(reply.clone()),
             // The undo overtook the step: it does not start. The undo's reply ends the saga.
-            (
-                Role::Do { .. },
-                Some(Decision {
-                    step: None,
-                    undo: Some(reply),
-                    ..
-                }),
-            ) => Ok(reply),
-            // Undone before: say the same again.
-            (
-                Role::Undo { .. },
-                Some(Decision {
-                    undo: Some(reply), ..
-                }),
-            ) => Ok(reply),
+            (Role::Do { .. }, Some((None, Some(reply)))) => Ok(reply.clone()),
+            // Undone or finished before: say the same again.
+            (Role::Undo { .. } | Role::Finish, Some((_, Some(reply)))) => Ok(reply.clone()),
             // The step was refused, so there is nothing to take back.
-            (
-                Role::Undo { of },
-                Some(Decision {
-                    step: Some(reply),
-                    undo: None,
-                    ..
-                }),
-            ) if is_refusal::<D>(of, &reply) => Ok(reply),
-            (Role::Undo { .. }, known) => self.undo(event, known.as_ref(), moment),
-            (
-                Role::Do { .. },
-                Some(Decision {
-                    step: None,
-                    undo: None,
-                    ..
-                }),
-            ) => {
+            (Role::Undo { of }, Some((Some(reply), None))) if is_refusal::<D>(of, reply) => {
+                Ok(reply.clone())
+            }
+            (Role::Undo { .. }, _) => self.undo(event, known.as_ref(), moment),
+            // Finished before, as all that this service does in the saga.
+            (Role::Finish, Some((Some(reply), None))) if is_finish::<D>(event, reply) => {
+                Ok(reply.clone())
+            }
+            (Role::Finish, Some((Some(_), None))) => self.finish(event, moment),
+            (Role::Do { .. } | Role::Finish, Some((None, None))) => {
                 unreachable!("the store holds no decision without a reply (CHECK constraint)")
             }
         }
@@ -238,6 +215,24 @@ impl<D: Decider> Desk<'_, D> {
             .decisions
             .insert(event.saga_id, decision.clone());
         self.changes.decided.push(decision);
+        self.changes.effects.extend(verdict.effect);
+        Ok(reply)
+    }
+
+    /// After a step of this service in the same saga.
+    fn finish(&mut self, event: &Event, moment: Moment) -> Result<Reply, Unexpected> {
+        let verdict = self
+            .decider
+            .decide(event, &mut self.snapshot.facts, moment)?;
+        let reply = Reply {
+            message: verdict.reply,
+            at: moment.now,
+        };
+        let saga = self.snapshot.decisions.entry(event.saga_id);
+        saga.and_modify(|row| {
+            row.undo = Some(reply.clone());
+            self.changes.undone.push(row.clone());
+        });
         self.changes.effects.extend(verdict.effect);
         Ok(reply)
     }
@@ -287,4 +282,10 @@ fn is_refusal<D: Decider>(of: events::MessageType, reply: &Reply) -> bool {
     choreography::step(D::SERVICE, of).is_some_and(
         |step| matches!(step.role, Role::Do { refusal } if refusal == reply.message.message_type()),
     )
+}
+
+/// Whether the reply is what this event's finish says.
+fn is_finish<D: Decider>(event: &Event, reply: &Reply) -> bool {
+    choreography::step(D::SERVICE, event.message_type())
+        .is_some_and(|step| step.emits == reply.message.message_type())
 }

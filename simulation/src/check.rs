@@ -5,15 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use events::choreography::{Outcome, PURCHASE_AND_REGISTER};
+use events::choreography::{Outcome, PURCHASE_AND_REGISTER, Saga, saga_of};
 use events::{Event, Message, MessageType, Reason, SagaId, TicketId, Timestamp, UserId};
 use regist_worker::decide::Regist;
 use saga::decision::{Decision, Reply};
 use ticket_worker::memory::Row;
 
 use crate::broker::Broker;
+use crate::fit::misfits;
 use crate::orders::Order;
 use crate::replica::Ground;
+use crate::routes::Call;
+use crate::world::Asked;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Violation {
@@ -26,8 +29,14 @@ pub enum Violation {
     NotPublished(SagaId, MessageType),
     /// A live ticket whose saga has no live registration.
     TicketWithoutRegistration(SagaId),
-    /// A live registration whose saga has no live ticket.
+    /// A live registration whose ticket is deleted, or was never there.
     RegistrationWithoutTicket(SagaId),
+    /// Of another user, or for another ticket on sale.
+    RegistrationOfAnotherTicket(SagaId),
+    /// Its ticket could be changed, or registered with again.
+    TicketNotHeld(SagaId),
+    /// A live ticket is held by a saga that has no registration with it.
+    HeldForNothing(SagaId),
     /// It was undone, and has a live ticket all the same.
     TombstonedTicketLives(SagaId),
     RegisteredTwice(UserId, TicketId),
@@ -66,6 +75,9 @@ impl Violation {
             | Self::NotPublished(saga, _)
             | Self::TicketWithoutRegistration(saga)
             | Self::RegistrationWithoutTicket(saga)
+            | Self::RegistrationOfAnotherTicket(saga)
+            | Self::TicketNotHeld(saga)
+            | Self::HeldForNothing(saga)
             | Self::TombstonedTicketLives(saga)
             | Self::UntrueEnd(saga, _)
             | Self::RefusedWithoutCause(saga)
@@ -123,6 +135,8 @@ struct Judge<'a> {
     registered: BTreeSet<SagaId>,
     decisions: Vec<Decision>,
     violations: Vec<Violation>,
+    /// No plain route was called: tickets and registrations are as the orders left them.
+    undisturbed: bool,
 }
 
 /// How the sagas ended, and what the databases hold then: the same, however often a message is
@@ -136,26 +150,31 @@ pub(crate) struct Verdict {
 }
 
 /// Judges a world at rest. None means that it broke the promise, in the ways that are written down.
-pub(crate) fn judge(ground: &Ground, orders: &[Order]) -> Option<Verdict> {
+pub(crate) fn judge(ground: &Ground, asked: &Asked) -> Option<Verdict> {
     let broker = ground.broker.lock();
     let tickets = ground.tickets.tickets();
-    let live = tickets.iter().filter(|row| row.deleted_at.is_none());
+    let live = tickets.iter().filter(|row| row.ticket.deleted_at.is_none());
     let regists = ground.regists.regists();
     let mut decisions = ground.tickets.decisions();
     decisions.extend(ground.regists.decisions());
     let mut judge = Judge {
         said: said(&broker.journal),
-        live_tickets: live.map(|row| row.ticket.saga_id).collect(),
+        live_tickets: live.map(|row| row.saga_id).collect(),
         registered: regists.iter().map(|regist| regist.saga_id).collect(),
         regists,
         decisions,
         violations: Vec::new(),
+        undisturbed: asked.calls.is_empty(),
     };
+    judge.violations = misfits(&tickets, &judge.regists);
     judge.messages();
     judge.data();
     judge.books(&broker);
     let mut outcomes = Outcomes::default();
-    for order in orders {
+    for call in &asked.calls {
+        judge.end_of_call(call);
+    }
+    for order in &asked.orders {
         if let Some(outcome) = judge.end(order) {
             outcomes.count(outcome);
         }
@@ -211,16 +230,16 @@ impl Judge<'_> {
         }
     }
 
-    /// Tickets and registrations fit together.
+    /// Tickets and registrations are those of the same sagas, unless plain routes were called.
     fn data(&mut self) {
         let lonely = self.live_tickets.difference(&self.registered);
         let lonely = lonely.map(|saga| Violation::TicketWithoutRegistration(*saga));
-        let orphans = self.registered.difference(&self.live_tickets);
-        let orphans = orphans.map(|saga| Violation::RegistrationWithoutTicket(*saga));
+        let lonely = lonely.filter(|_| self.undisturbed);
         let undone = self.decisions.iter().filter(|row| row.undo.is_some());
         let risen = undone.filter(|row| self.live_tickets.contains(&row.saga_id));
         let risen = risen.map(|row| Violation::TombstonedTicketLives(row.saga_id));
-        self.violations.extend(lonely.chain(orphans).chain(risen));
+        let found: Vec<_> = lonely.chain(risen).collect();
+        self.violations.extend(found);
         let mut seen = BTreeSet::new();
         for Regist {
             user_id, ticket_id, ..
@@ -251,28 +270,41 @@ impl Judge<'_> {
     /// The saga has one end, and it is true.
     fn end(&mut self, order: &Order) -> Option<Outcome> {
         let saga = order.saga;
-        let ends = PURCHASE_AND_REGISTER.ends.iter();
+        let outcome = self.one_end(saga, &PURCHASE_AND_REGISTER)?;
+        let completed = outcome == Outcome::Completed;
+        let untrue = self.undisturbed && completed != self.registered.contains(&saga);
+        if untrue || (completed && order.overtaken) {
+            self.violations.push(Violation::UntrueEnd(saga, outcome));
+        }
+        let refused = self.undisturbed && self.was_refused_as_registered(saga);
+        if refused && !self.is_registered(order) {
+            self.violations.push(Violation::RefusedWithoutCause(saga));
+        }
+        Some(outcome)
+    }
+
+    /// A call that found nothing to change is no saga.
+    fn end_of_call(&mut self, call: &Call) {
+        let mut said = self.said.keys().filter(|(saga, _)| *saga == call.saga);
+        let kind = said.find_map(|(_, message)| saga_of(*message));
+        if let Some(kind) = kind {
+            self.one_end(call.saga, kind);
+        }
+    }
+
+    fn one_end(&mut self, saga: SagaId, kind: &Saga) -> Option<Outcome> {
+        let ends = kind.ends.iter();
         let ends: Vec<_> = ends
             .filter(|end| self.said.contains_key(&(saga, end.on)))
             .collect();
-        let [end] = ends[..] else {
-            self.violations.push(match &ends[..] {
-                [] => Violation::NoEnd(saga),
-                several => {
-                    Violation::DifferentEnds(saga, several.iter().map(|end| end.on).collect())
-                }
-            });
-            return None;
-        };
-        let completed = end.outcome == Outcome::Completed;
-        if completed != self.registered.contains(&saga) || (completed && order.overtaken) {
-            self.violations
-                .push(Violation::UntrueEnd(saga, end.outcome));
+        if let [end] = ends[..] {
+            return Some(end.outcome);
         }
-        if self.was_refused_as_registered(saga) && !self.is_registered(order) {
-            self.violations.push(Violation::RefusedWithoutCause(saga));
-        }
-        Some(end.outcome)
+        self.violations.push(match &ends[..] {
+            [] => Violation::NoEnd(saga),
+            several => Violation::DifferentEnds(saga, several.iter().map(|end| end.on).collect()),
+        });
+        None
     }
 
     fn was_refused_as_registered(&self, saga: SagaId) -> bool {

@@ -16,6 +16,8 @@ use crate::check::Violation;
 use crate::fate::Fate;
 use crate::fault::Fault;
 use crate::life::Life;
+use crate::replica::Ground;
+use crate::routes::Call;
 use crate::trace::Who;
 
 /// One saga, as its caller wants it.
@@ -24,7 +26,7 @@ pub(crate) struct Order {
     pub(crate) saga: SagaId,
     pub(crate) user: UserId,
     pub(crate) ticket: TicketId,
-    user_ticket: UserTicketId,
+    pub(crate) user_ticket: UserTicketId,
     after: Duration,
     /// The operator gives it up before its command is delivered.
     pub(crate) overtaken: bool,
@@ -65,9 +67,10 @@ pub(crate) fn draw(fate: &Fate) -> Vec<Order> {
     orders
 }
 
-/// Publishes every order's command at its time, until each is confirmed.
-pub(crate) async fn place(orders: &[Order], fate: &Arc<Fate>, broker: &SharedBroker) {
+/// Publishes the command of every order and call at its time, until each is confirmed.
+pub(crate) async fn place(orders: &[Order], calls: &[Call], ground: &Ground) {
     let tasks = Tasks::new();
+    let (fate, broker) = (&ground.fate, &ground.broker);
     let overtaken = orders.iter().filter(|order| order.overtaken);
     let mut shares: Vec<Vec<Order>> = overtaken.map(|order| vec![*order]).collect();
     for caller in 0..CALLERS {
@@ -75,17 +78,20 @@ pub(crate) async fn place(orders: &[Order], fate: &Arc<Fate>, broker: &SharedBro
         shares.push(own.skip(caller).step_by(CALLERS).copied().collect());
     }
     for share in shares {
-        let caller = Caller {
-            fate: Arc::clone(fate),
-            broker: broker.clone(),
-            bus: SimulatedBus {
-                broker: broker.clone(),
-                life: Life::new(Arc::clone(fate), Who::Caller),
-            },
-        };
+        let caller = Caller::new(fate, broker);
         tasks.spawn("caller", async move {
             for order in share {
                 caller.place(order).await;
+            }
+        });
+    }
+    for number in 0..CALLERS {
+        let own = calls.iter().skip(number).step_by(CALLERS).cloned();
+        let (own, caller): (Vec<_>, _) = (own.collect(), Caller::new(fate, broker));
+        let ground = ground.clone();
+        tasks.spawn("caller of routes", async move {
+            for call in own {
+                caller.call(&call, &ground).await;
             }
         });
     }
@@ -103,22 +109,45 @@ struct Caller {
 }
 
 impl Caller {
+    fn new(fate: &Arc<Fate>, broker: &SharedBroker) -> Self {
+        Self {
+            fate: Arc::clone(fate),
+            broker: broker.clone(),
+            bus: SimulatedBus {
+                broker: broker.clone(),
+                life: Life::new(Arc::clone(fate), Who::Caller),
+            },
+        }
+    }
+
+    async fn call(&self, call: &Call, ground: &Ground) {
+        let due = call.after.saturating_sub(self.fate.elapsed());
+        tokio::time::sleep(due).await;
+        if let Some(message) = call.command(ground) {
+            self.send(&self.event(call.saga, message)).await;
+        }
+    }
+
     async fn place(&self, order: Order) {
         let due = order.after.saturating_sub(self.fate.elapsed());
         tokio::time::sleep(due).await;
         if order.overtaken && !self.give_up(order).await {
             return self.fate.violated(Violation::NoEnd(order.saga));
         }
-        let command = self.event(order, order.command());
-        self.publish(&command).await;
-        if self.fate.strikes(Fault::CalledTwice, Who::Caller, &command) {
-            self.publish(&command).await;
+        self.send(&self.event(order.saga, order.command())).await;
+    }
+
+    async fn send(&self, command: &Event) {
+        self.publish(command).await;
+        if self.fate.strikes(Fault::CalledTwice, Who::Caller, command) {
+            self.publish(command).await;
         }
     }
 
     /// The undo comes first. Whether it was done: only then may the command follow.
     async fn give_up(&self, order: Order) -> bool {
-        self.publish(&self.event(order, order.refusal())).await;
+        let refusal = self.event(order.saga, order.refusal());
+        self.publish(&refusal).await;
         let limit = self.fate.elapsed() + UNDO_LIMIT;
         while !self.broker.lock().has_ended(order.saga) {
             if self.fate.elapsed() > limit {
@@ -136,13 +165,13 @@ impl Caller {
         }
     }
 
-    fn event(&self, order: Order, message: Message) -> Event {
+    fn event(&self, saga: SagaId, message: Message) -> Event {
         let now = self.fate.now();
         Event {
-            id: Event::id_of(order.saga, message.message_type()),
+            id: Event::id_of(saga, message.message_type()),
             source: API_GATEWAY.0.into(),
             time: now,
-            saga_id: order.saga,
+            saga_id: saga,
             causation_id: None,
             traceparent: None,
             reply_to: None,

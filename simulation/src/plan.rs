@@ -24,6 +24,8 @@ pub struct Plan {
     pub tail: Duration,
     /// The clocks of the replicas are apart by at most so much.
     pub skew: Duration,
+    /// Whether callers also call the plain routes.
+    pub routes: bool,
     /// By fault, the probability each time it could happen.
     rates: Vec<f64>,
 }
@@ -52,6 +54,7 @@ impl Plan {
                 false => chance.millis(0..2_000),
             },
             rates,
+            routes: chance.hits(0.4),
         }
     }
 

@@ -18,6 +18,7 @@ use crate::operator::{calm_down, haunt, repair, replay};
 use crate::orders::{self, Order};
 use crate::plan::Plan;
 use crate::replica::{Ground, Replica};
+use crate::routes::{self, Call};
 use crate::storage::Outage;
 use crate::trace::Entry;
 
@@ -51,6 +52,12 @@ pub struct Report {
     pub lasted: Duration,
 }
 
+/// What the callers of a world want.
+pub(crate) struct Asked {
+    pub(crate) orders: Vec<Order>,
+    pub(crate) calls: Vec<Call>,
+}
+
 impl World {
     pub fn of(seed: u64) -> Self {
         let chance = Chance::seeded(seed);
@@ -81,34 +88,38 @@ impl World {
         let fate = Arc::new(Fate::new(plan, chance));
         let ground = ground(&fate, assembly);
         let orders = orders::draw(&fate);
+        let asked = Asked {
+            calls: routes::draw(&fate, &orders),
+            orders,
+        };
         let tasks = Tasks::new();
         start_replicas(&ground, &tasks);
         tasks.spawn("haunting", haunt(ground.clone()));
 
-        orders::place(&orders, &fate, &ground.broker).await;
+        orders::place(&asked.orders, &asked.calls, &ground).await;
         sleep(fate.plan.tail).await;
         calm_down(&ground);
         rest(&ground).await;
         repair(&ground);
         rest(&ground).await;
-        let outcomes = judge_twice(&ground, &orders).await;
+        let outcomes = judge_twice(&ground, &asked).await;
 
         tasks.stop();
         if let Err(error) = tasks.join(REST_LIMIT).await {
             fate.violated(Violation::BadStop("the world", error.to_string()));
         }
-        report(seed, &ground, &orders, outcomes)
+        report(seed, &ground, &asked, outcomes)
     }
 }
 
 /// Judges, delivers old messages again, and judges again: nothing may have changed.
-async fn judge_twice(ground: &Ground, orders: &[Order]) -> Outcomes {
-    let Some(first) = check::judge(ground, orders) else {
+async fn judge_twice(ground: &Ground, asked: &Asked) -> Outcomes {
+    let Some(first) = check::judge(ground, asked) else {
         return Outcomes::default();
     };
     replay(ground);
     rest(ground).await;
-    if check::judge(ground, orders).is_some_and(|second| second != first) {
+    if check::judge(ground, asked).is_some_and(|second| second != first) {
         ground.fate.violated(Violation::ReplayChangedTheWorld);
     }
     first.outcomes
@@ -164,12 +175,12 @@ async fn rest(ground: &Ground) {
     }
 }
 
-fn report(seed: u64, ground: &Ground, orders: &[Order], outcomes: Outcomes) -> Report {
+fn report(seed: u64, ground: &Ground, asked: &Asked, outcomes: Outcomes) -> Report {
     let lasted = ground.fate.elapsed();
     let (trace, faults, violations) = ground.fate.close();
     Report {
         seed,
-        sagas: orders.len(),
+        sagas: asked.orders.len(),
         outcomes,
         faults,
         ledger: ground.broker.lock().ledger,

@@ -4,7 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use events::{
-    Event, Message, PurchaseAndRegister, Reason, RegistrationFailed, SagaId, TicketId,
+    AddTicket, CancelRegistration, ChangeRegistration, ChangeTicket, Event, Freed, Message,
+    NotRegistered, PurchaseAndRegister, Reason, RegistId, Register, RegistrationCancelled,
+    RegistrationFailed, RegistrationsClosed, RemoveTicket, SagaId, TicketHeld, TicketId,
     TicketPurchased, Timestamp, UserId, UserTicketId,
 };
 use rand::rngs::SmallRng;
@@ -20,7 +22,9 @@ use uuid::Uuid;
 
 /// Few enough that batches meet each other's rows.
 const SAGAS: u128 = 500;
-const BATCHES: usize = 600;
+const BATCHES: usize = 1_500;
+/// The tickets that the plain routes are about: few, and some that nobody has.
+const TICKETS: u128 = 60;
 /// So many batches are decided and not committed yet, as by so many replicas.
 const REPLICAS: usize = 6;
 
@@ -95,6 +99,108 @@ fn refused(_: &mut Dice, saga: u128) -> Message {
         ticket_id,
         user_ticket_id: UserTicketId(Uuid::from_u128(saga)),
         reason: Reason::ALREADY_REGISTERED,
+    }
+    .into()
+}
+
+/// A ticket that some saga may have, or one that nobody has.
+fn some_ticket(dice: &mut Dice) -> UserTicketId {
+    UserTicketId(Uuid::from_u128(dice.below(TICKETS)))
+}
+
+fn some_user(dice: &mut Dice) -> UserId {
+    keys(dice.below(TICKETS)).0
+}
+
+fn change_ticket(dice: &mut Dice, _: u128) -> Message {
+    ChangeTicket {
+        user_id: Some(some_user(dice)),
+        ticket_id: None,
+        user_ticket_id: some_ticket(dice),
+    }
+    .into()
+}
+
+fn closed(dice: &mut Dice, _: u128) -> Message {
+    RegistrationsClosed {
+        user_ticket_id: some_ticket(dice),
+        cancelled: None,
+    }
+    .into()
+}
+
+fn register(dice: &mut Dice, _: u128) -> Message {
+    let user_ticket_id = some_ticket(dice);
+    Register {
+        user_id: keys(user_ticket_id.0.as_u128()).0,
+        user_ticket_id,
+    }
+    .into()
+}
+
+fn not_registered(dice: &mut Dice, saga: u128) -> Message {
+    let (user_id, ticket_id) = keys(saga);
+    NotRegistered {
+        user_id,
+        ticket_id,
+        user_ticket_id: some_ticket(dice),
+        reason: Reason::ALREADY_REGISTERED,
+    }
+    .into()
+}
+
+/// Whoever bought a ticket holds it at first.
+fn cancelled(dice: &mut Dice, _: u128) -> Message {
+    let ticket = some_ticket(dice);
+    let held_by = SagaId(ticket.0);
+    RegistrationCancelled {
+        regist_id: None,
+        freed: Some(Freed { ticket, held_by }),
+    }
+    .into()
+}
+
+fn change_registration(dice: &mut Dice, _: u128) -> Message {
+    let (ticket, from) = (some_ticket(dice), some_ticket(dice));
+    ChangeRegistration {
+        regist_id: RegistId(from.0),
+        user_id: keys(ticket.0.as_u128()).0,
+        user_ticket_id: ticket,
+        from,
+    }
+    .into()
+}
+
+fn add(dice: &mut Dice, saga: u128) -> Message {
+    let (user_id, ticket_id) = keys(saga);
+    AddTicket {
+        user_id,
+        ticket_id,
+        user_ticket_id: UserTicketId(Uuid::from_u128(dice.0.random())),
+    }
+    .into()
+}
+
+fn remove(dice: &mut Dice, _: u128) -> Message {
+    let user_ticket_id = some_ticket(dice);
+    RemoveTicket { user_ticket_id }.into()
+}
+
+fn cancel(dice: &mut Dice, _: u128) -> Message {
+    CancelRegistration {
+        regist_id: None,
+        user_id: None,
+        user_ticket_id: Some(some_ticket(dice)),
+    }
+    .into()
+}
+
+fn held(dice: &mut Dice, saga: u128) -> Message {
+    let (user_id, ticket_id) = keys(saga);
+    TicketHeld {
+        user_id,
+        ticket_id,
+        user_ticket_id: some_ticket(dice),
     }
     .into()
 }
@@ -176,9 +282,24 @@ async fn tickets_in_memory_are_kept_as_in_a_database() {
     let database = database(&ticket_worker::SCHEMA, &folder).await;
     let memory = ticket_worker::memory::MemoryStore::default();
     let sql = ticket_worker::store(&database);
-    both_mean_the_same(TicketDecider, [&memory, &*sql], &[purchase, refused]).await;
+    both_mean_the_same(
+        TicketDecider,
+        [&memory, &*sql],
+        &[
+            purchase,
+            refused,
+            add,
+            change_ticket,
+            register,
+            not_registered,
+            change_registration,
+            cancelled,
+            closed,
+        ],
+    )
+    .await;
     let live = memory.tickets().into_iter();
-    let live = live.filter(|row| row.deleted_at.is_none()).count() as i64;
+    let live = live.filter(|row| row.ticket.deleted_at.is_none()).count() as i64;
     assert_eq!(live, count(&database, "user_ticket").await);
     database.close().await;
 }
@@ -189,7 +310,12 @@ async fn registrations_in_memory_are_kept_as_in_a_database() {
     let database = database(&regist_worker::SCHEMA, &folder).await;
     let memory = regist_worker::memory::MemoryStore::default();
     let sql = regist_worker::store(&database);
-    both_mean_the_same(RegistDecider, [&memory, &*sql], &[purchased]).await;
+    both_mean_the_same(
+        RegistDecider,
+        [&memory, &*sql],
+        &[purchased, held, cancel, remove],
+    )
+    .await;
     assert_eq!(
         memory.regists().len() as i64,
         count(&database, "regist").await

@@ -49,7 +49,7 @@ impl Connection {
         self.request("POST", path, body)
     }
 
-    fn request(&mut self, method: &str, path: &str, body: &str) -> io::Result<Response> {
+    pub fn request(&mut self, method: &str, path: &str, body: &str) -> io::Result<Response> {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
              content-length: {}\r\n\r\n{body}",

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use api_gateway::LedgerMetrics;
 use api_gateway::ledger::projector::Projector;
-use events::choreography::PURCHASE_AND_REGISTER;
 use events::{
-    Event, EventId, MessageType, PurchaseAndRegister, SagaId, TicketId, Timestamp, UserId,
-    UserTicketId,
+    AddTicket, CancelRegistration, ChangeRegistration, ChangeTicket, Event, EventId, Message,
+    MessageType, MessageType as M, PurchaseAndRegister, Register, RemoveTicket, SagaId, TicketId,
+    Timestamp, UserId, UserTicketId,
 };
-use saga::bus::{Bus, Health, JournalReader, JournalStart, Queue};
+use saga::bus::{Bus, Consumer, Health, JournalReader, JournalStart, Queue};
 use saga::database::Database;
 use saga::embedded::{EmbeddedBus, EmbeddedConfig};
 use saga::participant::LoopOptions;
@@ -26,14 +26,15 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 const INSTANCE: &str = "redelivery-test";
+/// Who calls the plain routes.
+const USER: UserId = UserId(3);
 /// Far longer than anything here takes; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn purchase(user: u64, deadline: Timestamp) -> Event {
-    let saga_id = SagaId::mint();
-    let (user_id, ticket_id) = (UserId(user), TicketId(1));
+fn command(message: impl Into<Message>, deadline: Timestamp) -> Event {
+    let (saga_id, message) = (SagaId::mint(), message.into());
     Event {
-        id: Event::id_of(saga_id, MessageType::PurchaseAndRegister),
+        id: Event::id_of(saga_id, message.message_type()),
         source: "api-gateway".into(),
         time: Timestamp::now(),
         saga_id,
@@ -41,12 +42,119 @@ fn purchase(user: u64, deadline: Timestamp) -> Event {
         traceparent: None,
         reply_to: Some(INSTANCE.to_owned()),
         deadline: Some(deadline),
-        message: PurchaseAndRegister {
+        message,
+    }
+}
+
+fn purchase(user: u64) -> PurchaseAndRegister {
+    PurchaseAndRegister {
+        user_id: UserId(user),
+        ticket_id: TicketId(1),
+        user_ticket_id: UserTicketId::mint(),
+    }
+}
+
+/// Runs sagas one after the other, and counts their messages.
+struct Caller<'a> {
+    bus: &'a dyn Bus,
+    replies: Box<dyn Consumer>,
+    /// How many messages each saga has.
+    messages: Vec<usize>,
+}
+
+impl Caller<'_> {
+    /// To its end, which must be this; it has so many messages then.
+    async fn run(
+        &mut self,
+        message: impl Into<Message>,
+        end: MessageType,
+        messages: usize,
+    ) -> Event {
+        let deadline = Timestamp::now() + PATIENCE;
+        self.run_until(command(message, deadline), end, messages)
+            .await
+    }
+
+    async fn run_until(&mut self, command: Event, end: MessageType, messages: usize) -> Event {
+        self.bus.publish(&[command]).await.unwrap();
+        let ended = timeout(PATIENCE, self.replies.receive(1)).await.unwrap();
+        let ended = ended[0].event.as_ref().unwrap().clone();
+        assert_eq!(ended.message_type(), end);
+        self.messages.push(messages);
+        ended
+    }
+
+    async fn add_ticket(&mut self, ticket: u64) -> UserTicketId {
+        let user_ticket_id = UserTicketId::mint();
+        let add = AddTicket {
+            user_id: USER,
+            ticket_id: TicketId(ticket),
+            user_ticket_id,
+        };
+        self.run(add, M::TicketAdded, 2).await;
+        user_ticket_id
+    }
+
+    async fn register(
+        &mut self,
+        user_ticket_id: UserTicketId,
+        end: MessageType,
+        messages: usize,
+    ) -> Event {
+        let user_id = USER;
+        let register = Register {
             user_id,
-            ticket_id,
-            user_ticket_id: UserTicketId::mint(),
+            user_ticket_id,
+        };
+        self.run(register, end, messages).await
+    }
+
+    async fn change_ticket(&mut self, user_ticket_id: UserTicketId, end: MessageType) {
+        let change = ChangeTicket {
+            user_id: None,
+            ticket_id: Some(TicketId(9)),
+            user_ticket_id,
+        };
+        self.run(change, end, 2).await;
+    }
+
+    /// Every way through every kind of saga, but lateness, which all share.
+    async fn every_route(&mut self) {
+        let (one, two) = (self.add_ticket(1).await, self.add_ticket(2).await);
+        let other = self.add_ticket(2).await;
+        let registered = self.register(one, M::Registered, 3).await;
+        let regist_id = registered.message.particulars().regist_id.unwrap();
+        self.register(one, M::RegisterRejected, 2).await;
+        self.change_ticket(one, M::TicketChangeRejected).await;
+        let change = |user_ticket_id, from| ChangeRegistration {
+            regist_id,
+            user_id: USER,
+            user_ticket_id,
+            from,
+        };
+        self.run(change(two, one), M::OldTicketFreed, 4).await;
+        self.register(other, M::TicketReleased, 4).await;
+        self.run(change(other, one), M::NewTicketReleased, 4).await;
+        self.run(
+            change(UserTicketId::mint(), two),
+            M::RegistrationChangeRejected,
+            2,
+        )
+        .await;
+        let cancel = CancelRegistration {
+            regist_id: Some(regist_id),
+            user_id: None,
+            user_ticket_id: None,
+        };
+        self.run(cancel.clone(), M::TicketFreed, 3).await;
+        self.run(cancel, M::TicketFreed, 3).await;
+        self.change_ticket(two, M::TicketChanged).await;
+        self.register(one, M::Registered, 3).await;
+        for user_ticket_id in [one, one, UserTicketId::mint()] {
+            self.run(RemoveTicket { user_ticket_id }, M::TicketRemoved, 3)
+                .await;
         }
-        .into(),
+        self.register(one, M::RegisterRejected, 2).await;
     }
 }
 
@@ -86,29 +194,33 @@ impl System {
         }
     }
 
-    /// One saga that completes, one that is compensated, one that is rejected; to their ends.
-    async fn run_three_sagas(&self) {
+    /// Sagas of every kind, to each of their ends. How many messages each has.
+    async fn run_sagas(&self) -> Vec<usize> {
         let queue = Queue::Replies {
             instance: INSTANCE.to_owned(),
         };
-        let mut replies = self.bus.consume(queue).await.unwrap();
-        let (later, past) = (Timestamp::now() + PATIENCE, Timestamp::from_micros(0));
-        for command in [purchase(1, later), purchase(1, later), purchase(2, past)] {
-            self.bus.publish(&[command]).await.unwrap();
-            let ended = timeout(PATIENCE, replies.receive(1)).await.unwrap();
-            let ended = ended[0].event.as_ref().unwrap().message_type();
-            assert!(PURCHASE_AND_REGISTER.outcome_of(ended).is_some());
-        }
+        let mut caller = Caller {
+            bus: &*self.bus,
+            replies: self.bus.consume(queue).await.unwrap(),
+            messages: Vec::new(),
+        };
+        caller.run(purchase(1), M::RegistrationCompleted, 3).await;
+        caller.run(purchase(1), M::TicketDeleted, 4).await;
+        let late = command(purchase(2), Timestamp::from_micros(0));
+        caller.run_until(late, M::PurchaseRejected, 2).await;
+        caller.every_route().await;
+        caller.messages
     }
 
     /// Every row of the workers, and what the ledger tells callers.
     async fn rows(&self) -> Vec<String> {
         const TICKETS: &str = "SELECT concat_ws('|', CAST(id AS text), CAST(created_at AS text), \
             CAST(updated_at AS text), CAST(deleted_at AS text), user_id, ticket_id, \
-            CAST(saga_id AS text)) FROM user_ticket ORDER BY 1";
+            CAST(saga_id AS text), CAST(held_by AS text), version) FROM user_ticket ORDER BY 1";
         const REGISTRATIONS: &str = "SELECT concat_ws('|', CAST(id AS text), \
             CAST(created_at AS text), CAST(updated_at AS text), CAST(deleted_at AS text), user_id, \
-            CAST(user_ticket_id AS text), ticket_id, CAST(saga_id AS text)) FROM regist ORDER BY 1";
+            CAST(user_ticket_id AS text), ticket_id, CAST(saga_id AS text), \
+            CAST(is_tombstone AS text)) FROM regist ORDER BY 1";
         const DECISIONS: &str = "SELECT concat_ws('|', CAST(saga_id AS text), step_type, \
             CAST(step_data AS text), CAST(step_at AS text), undo_type, CAST(undo_data AS text), \
             CAST(undo_at AS text)) FROM decision ORDER BY 1";
@@ -198,10 +310,9 @@ impl Journal {
 }
 
 async fn redelivery_changes_nothing(system: System) {
-    system.run_three_sagas().await;
+    let messages = system.run_sagas().await;
     let mut journal = Journal::open(&*system.bus).await;
-    // Completed: 3 messages; compensated: 4; rejected: 2.
-    let first = journal.next(3 + 4 + 2).await;
+    let first = journal.next(messages.iter().sum()).await;
     system.projected(&journal).await;
     let before = system.rows().await;
     let known: HashMap<EventId, Event> = first.iter().map(|e| (e.id, e.clone())).collect();
@@ -213,7 +324,8 @@ async fn redelivery_changes_nothing(system: System) {
             .unwrap();
     }
     // Each repeated message repeats all that follow from it: a saga of n messages n + (n-1) + … + 1.
-    let repeated = journal.next(6 + 10 + 3).await;
+    let repeated = messages.iter().map(|n| n * (n + 1) / 2).sum();
+    let repeated = journal.next(repeated).await;
     system.projected(&journal).await;
     for event in repeated {
         assert_eq!(

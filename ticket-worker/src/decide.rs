@@ -1,5 +1,9 @@
-//! The rules of buying a ticket. Pure: no clock, no I/O. That a decision is made once, repeated
+//! The rules of tickets: here buying one, in [`routes`] what else is done with them. Pure: no clock, no I/O. That a decision is made once, repeated
 //! when asked again, and not started after its undo is `saga::decision`'s doing.
+
+mod routes;
+
+use std::collections::HashMap;
 
 use events::choreography::{Service, TICKET_WORKER};
 use events::{
@@ -21,6 +25,8 @@ pub enum Effect {
         saga_id: SagaId,
         at: Timestamp,
     },
+    /// The ticket is like this from now on, if it is still as it was when this was decided.
+    Save(Ticket),
 }
 
 /// A ticket about to be created.
@@ -31,23 +37,55 @@ pub struct UserTicket {
     pub ticket_id: TicketId,
     pub saga_id: SagaId,
     pub created_at: Timestamp,
+    /// The saga for whose registration it is bought.
+    pub held_by: Option<SagaId>,
 }
+
+/// A ticket as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    pub id: UserTicketId,
+    pub user_id: UserId,
+    pub ticket_id: TicketId,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub deleted_at: Option<Timestamp>,
+    /// A semantic lock: the saga that registered the user with this ticket, or is about to. While it
+    /// holds the ticket, the ticket is not changed, nor held by another saga.
+    pub held_by: Option<SagaId>,
+    /// How often it was changed. Two replicas that change it at the same time see it here.
+    pub version: i64,
+}
+
+/// The tickets that a batch is about, where there are any.
+#[derive(Debug, Default)]
+pub struct Tickets(pub HashMap<UserTicketId, Ticket>);
 
 impl Decider for TicketDecider {
     const SERVICE: Service = TICKET_WORKER;
-    type Facts = ();
+    type Facts = Tickets;
     type Effect = Effect;
 
     fn decide(
         &self,
         event: &Event,
-        (): &mut (),
+        tickets: &mut Tickets,
         moment: Moment,
     ) -> Result<Verdict<Effect>, Unexpected> {
-        match &event.message {
-            Message::PurchaseAndRegister(command) => Ok(purchase(event, command, moment.now)),
-            other => Err(Unexpected::of::<Self>(other)),
-        }
+        let now = moment.now;
+        Ok(match &event.message {
+            Message::PurchaseAndRegister(command) => purchase(event, command, now),
+            Message::AddTicket(command) => routes::add(event, command, now),
+            Message::ChangeTicket(command) => routes::change(event, command, tickets, now),
+            Message::RegistrationsClosed(closed) => routes::remove(closed, tickets, now),
+            Message::Register(command) => routes::register(event, command, tickets, now),
+            Message::ChangeRegistration(command) => {
+                routes::change_registration(event, command, tickets, now)
+            }
+            Message::RegistrationChanged(changed) => routes::free_old(event, changed, tickets, now),
+            Message::RegistrationCancelled(cancelled) => routes::free(cancelled, tickets, now),
+            other => return Err(Unexpected::of::<Self>(other)),
+        })
     }
 
     /// Whatever was refused later, and by whom: the message says which ticket and why.
@@ -55,9 +93,18 @@ impl Decider for TicketDecider {
         &self,
         event: &Event,
         done: Option<&Message>,
-        (): &mut (),
+        tickets: &mut Tickets,
         moment: Moment,
     ) -> Result<Verdict<Effect>, Unexpected> {
+        match &event.message {
+            Message::NotRegistered(refused) => {
+                return Ok(routes::release(event, refused, tickets, moment.now));
+            }
+            Message::RegistrationNotChanged(refused) => {
+                return Ok(routes::release_new(event, refused, tickets, moment.now));
+            }
+            _ => {}
+        }
         let refusal = event.message.particulars();
         let (Some(named), Some(cause)) = (refusal.user_ticket_id, refusal.reason) else {
             return Err(Unexpected::of::<Self>(&event.message));
@@ -115,6 +162,7 @@ fn purchase(event: &Event, command: &PurchaseAndRegister, now: Timestamp) -> Ver
             ticket_id,
             saga_id: event.saga_id,
             created_at: now,
+            held_by: Some(event.saga_id),
         })),
     }
 }

@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use decide::TicketDecider;
 
 /// The schema, in the order in which it grew.
-pub const SCHEMA: [SchemaChange; 2] = [
+pub const SCHEMA: [SchemaChange; 3] = [
     SchemaChange {
         version: 1,
         description: "decision",
@@ -36,6 +36,12 @@ pub const SCHEMA: [SchemaChange; 2] = [
         description: "user_ticket",
         postgres: include_str!("../migrations/postgres/0002_user_ticket.sql"),
         sqlite: include_str!("../migrations/sqlite/0002_user_ticket.sql"),
+    },
+    SchemaChange {
+        version: 3,
+        description: "held",
+        postgres: include_str!("../migrations/postgres/0003_held.sql"),
+        sqlite: include_str!("../migrations/sqlite/0003_held.sql"),
     },
 ];
 

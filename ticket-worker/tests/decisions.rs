@@ -9,7 +9,7 @@ use events::{
     Timestamp, UserId, UserTicketId,
 };
 use saga::decision::{Changes, Decision, Moment, Snapshot, decide_batch};
-use ticket_worker::decide::{Effect, TicketDecider};
+use ticket_worker::decide::{Effect, TicketDecider, Tickets};
 use uuid::Uuid;
 
 const NOW: i64 = 1_795_374_913_000_000;
@@ -79,7 +79,7 @@ impl Worker {
     fn when(&mut self, events: &[Event]) -> (Changes<Effect>, Vec<Event>) {
         let snapshot = Snapshot {
             decisions: self.0.clone(),
-            facts: (),
+            facts: Tickets::default(),
         };
         let (changes, replies) = decide_batch(&TicketDecider, snapshot, events, moment).unwrap();
         for decision in changes.decided.iter().chain(&changes.undone) {
@@ -223,7 +223,7 @@ fn a_message_of_another_service_is_an_error_that_names_both() {
     let reply = Worker::default().when(&[purchase(1)]).1.remove(0);
     let snapshot = Snapshot {
         decisions: HashMap::new(),
-        facts: (),
+        facts: Tickets::default(),
     };
     let failure = decide_batch(&TicketDecider, snapshot, &[reply], moment).unwrap_err();
     let text = saga::failure::chain(&failure);

@@ -84,19 +84,49 @@ impl<'a> Fields<'a> {
         name: &str,
         expected: &str,
     ) -> Option<T> {
+        if !self.fields.iter().any(|(field, _)| field == name) {
+            self.fail(name, format!("is missing; it must be {expected}"));
+        }
+        self.optional(name, expected)
+    }
+
+    /// The same of a field that may be left out.
+    pub(super) fn optional<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        expected: &str,
+    ) -> Option<T> {
         let mut given = self.fields.iter().filter(|(field, _)| field == name);
         let (value, again) = (given.next(), given.count());
         let detail = match (value, again) {
-            (None, _) => format!("is missing; it must be {expected}"),
+            (None, _) => return None,
             (Some((_, json)), 0) => match serde_json::from_str(json.get()) {
                 Ok(value) => return Some(value),
                 Err(_) => format!("must be {expected}, but is {}", shown(json.get())),
             },
             (Some(_), again) => format!("is given {} times; send it once", again + 1),
         };
+        self.fail(name, detail);
+        None
+    }
+
+    fn fail(&mut self, name: &str, detail: String) {
         let field = name.to_owned();
         self.errors.push(FieldError { field, detail });
-        None
+    }
+
+    /// Notes what only the reader of a field can see is wrong with it.
+    pub(super) fn with_error(mut self, name: &str, detail: String) -> Self {
+        self.fail(name, detail);
+        self
+    }
+
+    /// Whether all was well.
+    pub(super) fn check(self) -> Result<(), Problem> {
+        match self.errors.is_empty() {
+            true => Ok(()),
+            false => Err(self.problem()),
+        }
     }
 
     /// Everything that was found wrong.

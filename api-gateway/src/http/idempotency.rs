@@ -42,6 +42,19 @@ impl Identity {
         Ok(Self::Keyed(SagaId(Uuid::new_v5(&KEYS, key.as_bytes()))))
     }
 
+    /// A new saga, whatever the caller's key: doing it twice does what doing it once does.
+    pub(super) fn fresh() -> Self {
+        Self::Fresh(SagaId::mint())
+    }
+
+    /// The same key names another saga on each route.
+    pub(super) fn on_route(self, name: &str) -> Self {
+        match self {
+            Self::Fresh(saga_id) => Self::Fresh(saga_id),
+            Self::Keyed(SagaId(key)) => Self::Keyed(SagaId(Uuid::new_v5(&key, name.as_bytes()))),
+        }
+    }
+
     pub(super) fn saga_id(self) -> SagaId {
         let (Self::Fresh(saga_id) | Self::Keyed(saga_id)) = self;
         saga_id

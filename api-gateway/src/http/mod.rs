@@ -2,6 +2,7 @@
 //! success or a problem with a true status; never an empty 200.
 
 mod body;
+mod commands;
 mod envelope;
 mod health;
 mod idempotency;
@@ -21,7 +22,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use axum::serve::ListenerExt;
 use saga::bus::Health;
 use tokio::net::{TcpListener, TcpStream};
@@ -120,10 +121,17 @@ impl Gateway {
 /// Every route, one line each; a path below `src/http` mirrors the URL.
 pub(crate) fn router(gateway: Gateway) -> Router {
     Router::new()
-        .route("/userTicket", get(user_ticket::read::find))
+        .route("/userTicket", user_tickets())
         .route("/userTicket/list", get(user_ticket::read::list))
-        .route("/regist", get(regist::read::find))
+        .route("/userTicket/add-rollback", post(user_ticket::delete::one))
+        .route(
+            "/userTicket/delete-batch",
+            delete(user_ticket::delete::batch),
+        )
+        .route("/regist", regists())
         .route("/regist/list", get(regist::read::list))
+        .route("/regist/regist-rollback", post(regist::delete::rollback))
+        .route("/regist/delete-batch", delete(regist::delete::batch))
         .route("/regist/trans", post(regist::trans::post))
         .route("/sagas", get(sagas::list::get))
         .route("/sagas/{id}", get(sagas::find::get))
@@ -136,6 +144,20 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         .layer(DefaultBodyLimit::max(body::BODY_LIMIT))
         .layer(from_fn(measure))
         .with_state(gateway)
+}
+
+fn user_tickets() -> MethodRouter<Gateway> {
+    get(user_ticket::read::find)
+        .post(user_ticket::create::post)
+        .put(user_ticket::change::put)
+        .delete(user_ticket::delete::one)
+}
+
+fn regists() -> MethodRouter<Gateway> {
+    get(regist::read::find)
+        .post(regist::create::post)
+        .put(regist::change::put)
+        .delete(regist::delete::one)
 }
 
 /// Serves until the stop, then answers what is in flight, within a limit.

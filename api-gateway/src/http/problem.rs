@@ -17,6 +17,40 @@ pub(super) const BUSY: SeedCode = SeedCode(1002, "系统繁忙!");
 pub(super) const INVALID_PARAMETER: SeedCode = SeedCode(1003, "无效的参数！");
 pub(super) const NOT_FOUND: SeedCode = SeedCode(1007, "查询失败");
 
+/// What a refusal is to the original's callers, and what it means.
+const REFUSALS: [(Reason, &str, &str); 6] = [
+    (
+        Reason::ALREADY_REGISTERED,
+        "用户已报名，请勿重复报名！",
+        "the user already has a live registration for this ticket",
+    ),
+    (
+        Reason::TICKET_NOT_FOUND,
+        "用户票不存在！",
+        "there is no such ticket to register with",
+    ),
+    (
+        Reason::NOT_THE_USERS_TICKET,
+        "该票不属于此用户！",
+        "the ticket is another user's",
+    ),
+    (
+        Reason::TICKET_DELETED,
+        "该票已删除！",
+        "the ticket is deleted",
+    ),
+    (
+        Reason::TICKET_IN_USE,
+        "该票已报名，不能修改！",
+        "a registration has this ticket; cancel it first",
+    ),
+    (
+        Reason::CHANGED_MEANWHILE,
+        "数据已被修改，请重试！",
+        "another request changed the registration in the same moment; send the request again",
+    ),
+];
+
 /// One wrong field, and what to send instead.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct FieldError {
@@ -94,6 +128,16 @@ impl Problem {
         )
     }
 
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            "No such object",
+            NOT_FOUND,
+            detail,
+        )
+    }
+
     /// A step refused; what was done before is undone.
     pub(super) fn refused(reason: Option<&Reason>) -> Self {
         let (code, message, detail) = Self::about(reason);
@@ -111,12 +155,11 @@ impl Problem {
 
     /// A reason without a line of its own shows as itself.
     fn about(reason: Option<&Reason>) -> (u16, String, String) {
+        let known = REFUSALS.iter().find(|known| Some(&known.0) == reason);
+        if let Some((_, message, detail)) = known {
+            return (409, (*message).to_owned(), (*detail).to_owned());
+        }
         match reason {
-            Some(reason) if *reason == Reason::ALREADY_REGISTERED => (
-                409,
-                "用户已报名，请勿重复报名！".to_owned(),
-                "the user already has a live registration for this ticket".to_owned(),
-            ),
             Some(reason) if *reason == Reason::DEADLINE_EXCEEDED => (
                 BUSY.0,
                 "系统繁忙，报名已超时，请稍后重试！".to_owned(),

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::Gateway;
 use super::envelope::{callers_id, success};
-use super::problem::{BUSY, NOT_FOUND, Problem};
+use super::problem::{BUSY, Problem};
 
 /// What a caller is shown of an object.
 pub(super) trait Shown: Object {
@@ -27,7 +27,7 @@ pub(super) trait Shown: Object {
 #[serde(rename_all = "camelCase")]
 pub(super) struct UserTicketView {
     pub(super) id: UserTicketId,
-    pub(super) created_at: Timestamp,
+    pub(super) created_at: Option<Timestamp>,
     pub(super) updated_at: Timestamp,
     /// What is deleted is not shown.
     pub(super) deleted_at: Option<Timestamp>,
@@ -40,14 +40,14 @@ pub(super) struct UserTicketView {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RegistView {
-    pub(super) id: RegistId,
-    pub(super) created_at: Timestamp,
+    pub(super) id: Option<RegistId>,
+    pub(super) created_at: Option<Timestamp>,
     pub(super) updated_at: Timestamp,
     /// What is deleted is not shown.
     pub(super) deleted_at: Option<Timestamp>,
     #[serde(serialize_with = "callers_id")]
     pub(super) user_id: Option<u64>,
-    pub(super) user_ticket_id: UserTicketId,
+    pub(super) user_ticket_id: Option<UserTicketId>,
 }
 
 impl Shown for UserTicket {
@@ -57,7 +57,7 @@ impl Shown for UserTicket {
     fn view(self) -> UserTicketView {
         UserTicketView {
             id: self.id,
-            created_at: self.created_at,
+            created_at: Some(self.created_at),
             updated_at: self.updated_at,
             deleted_at: None,
             user_id: Some(self.user_id.0),
@@ -72,12 +72,12 @@ impl Shown for Regist {
 
     fn view(self) -> RegistView {
         RegistView {
-            id: self.id,
-            created_at: self.created_at,
+            id: Some(self.id),
+            created_at: Some(self.created_at),
             updated_at: self.updated_at,
             deleted_at: None,
             user_id: Some(self.user_id.0),
-            user_ticket_id: self.user_ticket_id,
+            user_ticket_id: Some(self.user_ticket_id),
         }
     }
 }
@@ -89,7 +89,10 @@ where
 {
     match ask::<O>(gateway, &Query::Find(id)).await? {
         Answer::Found(object) => Ok(object),
-        Answer::NotFound => Err(no_such::<O>(id)),
+        Answer::NotFound => {
+            let detail = format!("there is no {} {id}, or it is deleted", O::NAME);
+            Err(Problem::not_found(detail))
+        }
         Answer::Listed(_) | Answer::Unavailable => Err(cannot_read::<O>()),
     }
 }
@@ -107,16 +110,6 @@ pub(super) async fn list<O: Shown>(
         })),
         Answer::Found(_) | Answer::NotFound | Answer::Unavailable => Err(cannot_read::<O>()),
     }
-}
-
-pub(super) fn no_such<O: Shown>(id: impl std::fmt::Display) -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "not-found",
-        "No such object",
-        NOT_FOUND,
-        format!("there is no {} {id}, or it is deleted", O::NAME),
-    )
 }
 
 async fn ask<O: Shown>(gateway: &Gateway, query: &QueryOf<O>) -> Result<Answer<O>, Problem> {

@@ -1,18 +1,18 @@
 //! `regist` in memory: the storage of a simulated or replayed regist-worker. It means what the SQL
-//! beside it means, the unique index of the business rule included.
+//! beside it means, the unique indexes of the business rules included.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use events::{Event, RegistId, TicketId, UserId};
+use events::{Event, RegistId, TicketId, UserId, UserTicketId};
 use saga::decision::{Changes, Decision, Snapshot};
 use saga::failure::Failure;
 use saga::store::memory::DecisionTable;
 use saga::store::{Store, sagas_of};
 
-use super::key_of;
-use crate::decide::{Regist, RegistDecider, Registered};
+use super::Asked;
+use crate::decide::{Effect, Regist, RegistDecider, Registrations};
 
 /// A database for registrations. Clones are the same database, as replicas have it.
 #[derive(Clone, Debug, Default)]
@@ -21,9 +21,16 @@ pub struct MemoryStore(Arc<Mutex<Tables>>);
 #[derive(Debug, Default)]
 struct Tables {
     decisions: DecisionTable,
-    /// No message takes a registration back, so all of them are live.
-    regists: BTreeMap<RegistId, Regist>,
-    live: BTreeSet<(UserId, TicketId)>,
+    rows: Rows,
+}
+
+/// The rows, and the unique indexes on them.
+#[derive(Clone, Debug, Default)]
+struct Rows {
+    live: BTreeMap<RegistId, Regist>,
+    keys: BTreeSet<(UserId, TicketId)>,
+    /// The live registration of a ticket; none is a tombstone.
+    places: BTreeMap<UserTicketId, Option<RegistId>>,
 }
 
 /// Two registrations were given one id: the primary key of `regist` is violated.
@@ -34,7 +41,7 @@ struct Duplicate(RegistId);
 impl MemoryStore {
     /// The live registrations.
     pub fn regists(&self) -> Vec<Regist> {
-        self.tables().regists.values().cloned().collect()
+        self.tables().rows.live.values().cloned().collect()
     }
 
     pub fn decisions(&self) -> Vec<Decision> {
@@ -50,32 +57,89 @@ impl MemoryStore {
 
 #[async_trait]
 impl Store<RegistDecider> for MemoryStore {
-    async fn load(&self, events: &[Event]) -> Result<Snapshot<Registered>, Failure> {
+    async fn load(&self, events: &[Event]) -> Result<Snapshot<Registrations>, Failure> {
         let tables = self.tables();
-        let keys = events.iter().filter_map(key_of);
+        let mut facts = Registrations::default();
+        for asked in events.iter().map(Asked::by) {
+            tables.rows.tell(asked, &mut facts);
+        }
         Ok(Snapshot {
             decisions: tables.decisions.load(&sagas_of(events)),
-            facts: Registered(keys.filter(|key| tables.live.contains(key)).collect()),
+            facts,
         })
     }
 
-    async fn commit(&self, changes: &Changes<Regist>) -> Result<(), Failure> {
+    async fn commit(&self, changes: &Changes<Effect>) -> Result<(), Failure> {
         let tables = &mut *self.tables();
         let staged = tables.decisions.stage(changes)?;
-        let (mut new, mut taken) = (BTreeMap::new(), BTreeSet::new());
-        for regist in &changes.effects {
-            let key = (regist.user_id, regist.ticket_id);
-            if tables.live.contains(&key) || !taken.insert(key) {
-                return Err(Failure::Conflict);
+        // What fails halfway leaves nothing behind.
+        let mut rows = tables.rows.clone();
+        for effect in &changes.effects {
+            rows.apply(effect)?;
+        }
+        tables.rows = rows;
+        tables.decisions.write(staged);
+        Ok(())
+    }
+}
+
+impl Rows {
+    fn tell(&self, asked: Asked, facts: &mut Registrations) {
+        let registered = |key: &(UserId, TicketId)| self.keys.contains(key);
+        facts.registered.extend(asked.key.filter(registered));
+        let closed = |place: &UserTicketId| self.places.get(place) == Some(&None);
+        facts.closed.extend(asked.place.filter(closed));
+        let with = asked
+            .regist_with
+            .and_then(|ticket| self.places.get(&ticket));
+        for id in asked.regist.iter().chain(with.into_iter().flatten()) {
+            let found = self.live.get(id).cloned();
+            facts.live.extend(found.map(|regist| (*id, regist)));
+        }
+    }
+
+    fn apply(&mut self, effect: &Effect) -> Result<(), Failure> {
+        match effect {
+            Effect::Create(regist) => self.add(regist.clone()),
+            Effect::Move { to, from, .. } => {
+                let old = self.remove(to.id)?;
+                if old.user_ticket_id != *from {
+                    return Err(Failure::Conflict);
+                }
+                self.add(to.clone())
             }
-            let known = tables.regists.contains_key(&regist.id);
-            if known || new.insert(regist.id, regist.clone()).is_some() {
-                return Err(Failure::handling(Duplicate(regist.id)));
+            Effect::Cancel { id, .. } => self.remove(*id).map(drop),
+            Effect::Close(tombstone) => {
+                if let Some(id) = tombstone.of {
+                    self.remove(id)?;
+                }
+                match self.places.insert(tombstone.user_ticket_id, None) {
+                    None => Ok(()),
+                    Some(_) => Err(Failure::Conflict),
+                }
             }
         }
-        tables.decisions.write(staged);
-        tables.regists.extend(new);
-        tables.live.extend(taken);
+    }
+
+    fn add(&mut self, regist: Regist) -> Result<(), Failure> {
+        if self.live.contains_key(&regist.id) {
+            return Err(Failure::handling(Duplicate(regist.id)));
+        }
+        let key = (regist.user_id, regist.ticket_id);
+        if self.keys.contains(&key) || self.places.contains_key(&regist.user_ticket_id) {
+            return Err(Failure::Conflict);
+        }
+        self.keys.insert(key);
+        self.places.insert(regist.user_ticket_id, Some(regist.id));
+        self.live.insert(regist.id, regist);
         Ok(())
+    }
+
+    /// One that another replica has deleted meanwhile is a conflict.
+    fn remove(&mut self, id: RegistId) -> Result<Regist, Failure> {
+        let regist = self.live.remove(&id).ok_or(Failure::Conflict)?;
+        self.keys.remove(&(regist.user_id, regist.ticket_id));
+        self.places.remove(&regist.user_ticket_id);
+        Ok(regist)
     }
 }

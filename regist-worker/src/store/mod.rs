@@ -9,12 +9,104 @@ mod sqlite;
 pub(crate) use postgres::PostgresStore;
 pub(crate) use sqlite::SqliteStore;
 
-use events::{Event, Message, TicketId, UserId};
+use events::{Event, Message, RegistId, TicketId, Timestamp, UserId, UserTicketId};
 
-/// The user and ticket that an event asks to register.
-fn key_of(event: &Event) -> Option<(UserId, TicketId)> {
-    match &event.message {
-        Message::TicketPurchased(ticket) => Some((ticket.user_id, ticket.ticket_id)),
-        _ => None,
+use crate::decide::{Effect, Regist, Tombstone};
+
+/// What deciding an event takes into account.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    /// The user and the ticket on sale that are to be registered.
+    key: Option<(UserId, TicketId)>,
+    /// The bought ticket, which may have a tombstone.
+    place: Option<UserTicketId>,
+    /// The registration that is to be changed or cancelled, by its id or by its ticket.
+    regist: Option<RegistId>,
+    regist_with: Option<UserTicketId>,
+}
+
+impl Asked {
+    fn by(event: &Event) -> Self {
+        let to_register = |key, place| Self {
+            key: Some(key),
+            place: Some(place),
+            ..Self::default()
+        };
+        match &event.message {
+            Message::TicketPurchased(m) => to_register((m.user_id, m.ticket_id), m.user_ticket_id),
+            Message::TicketHeld(m) => to_register((m.user_id, m.ticket_id), m.user_ticket_id),
+            Message::NewTicketHeld(m) => Self {
+                regist: Some(m.regist_id),
+                ..to_register((m.user_id, m.ticket_id), m.user_ticket_id)
+            },
+            Message::CancelRegistration(m) => Self {
+                regist: m.regist_id,
+                regist_with: m.user_ticket_id,
+                ..Self::default()
+            },
+            Message::RemoveTicket(m) => Self {
+                place: Some(m.user_ticket_id),
+                regist_with: Some(m.user_ticket_id),
+                ..Self::default()
+            },
+            _ => Self::default(),
+        }
+    }
+}
+
+/// A batch's effects by kind. A batch has one kind of them, as a queue has.
+#[derive(Default)]
+struct ByKind<'a> {
+    created: Vec<&'a Regist>,
+    moved: Vec<Moved<'a>>,
+    cancelled: Vec<Cancelled>,
+    closed: Vec<&'a Tombstone>,
+}
+
+struct Moved<'a> {
+    to: &'a Regist,
+    from: UserTicketId,
+    at: Timestamp,
+}
+
+#[derive(serde::Serialize)]
+struct Cancelled {
+    id: RegistId,
+    at: Timestamp,
+    is_tombstone: bool,
+}
+
+impl<'a> ByKind<'a> {
+    fn of(effects: &'a [Effect]) -> Self {
+        let mut all = Self::default();
+        for effect in effects {
+            match effect {
+                Effect::Create(regist) => all.created.push(regist),
+                Effect::Move { to, from, at } => all.moved.push(Moved {
+                    to,
+                    from: *from,
+                    at: *at,
+                }),
+                Effect::Cancel { id, at } => all.cancelled.push(Cancelled {
+                    id: *id,
+                    at: *at,
+                    is_tombstone: false,
+                }),
+                Effect::Close(tombstone) => match tombstone.of {
+                    Some(id) => all.cancelled.push(Cancelled {
+                        id,
+                        at: tombstone.at,
+                        is_tombstone: true,
+                    }),
+                    None => all.closed.push(tombstone),
+                },
+            }
+        }
+        all
+    }
+
+    /// Whether all of it is new registrations.
+    fn only_creates(&self) -> bool {
+        self.moved.is_empty() && self.cancelled.is_empty() && self.closed.is_empty()
     }
 }

@@ -1,37 +1,46 @@
 //! `regist` in PostgreSQL, in set-based statements.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
-use events::{Event, TicketId, UserId};
-use saga::decision::{Changes, Snapshot};
+use events::{Event, RegistId, SagaId, TicketId, UserId, UserTicketId};
+use saga::decision::{Changes, Decision, Snapshot};
 use saga::failure::Failure;
-use saga::store::Store;
 use saga::store::postgres::{
     AFTER_DECISIONS, DECISION_COLUMNS, INSERT_DECISIONS, decisions, lost_race, record,
+    save_decisions,
 };
-use sqlx::PgPool;
+use saga::store::{Store, expect_rows};
 use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, PgPool, Row as _};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::key_of;
-use crate::decide::{Regist, RegistDecider, Registered};
+use super::{Asked, ByKind, Cancelled, Moved};
+use crate::decide::{Effect, Regist, RegistDecider, Registrations, Tombstone};
 
 pub(crate) struct PostgresStore(pub(crate) PgPool);
 
-/// The decisions of the events' sagas, and which of their users are registered for their tickets.
+/// The decisions of the events' sagas, which of their users are registered for their tickets, and
+/// which of the bought tickets are closed.
 /// One look into an index for each, whatever the planner believes: as a plain join, planned while
 /// the table was empty, it compares every key with every registration.
 static LOAD: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT {DECISION_COLUMNS}, live.user_id, live.ticket_id
-        FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[]) AS asked (saga_id, user_id, ticket_id)
+        "SELECT {DECISION_COLUMNS}, live.user_id, live.ticket_id, closed.user_ticket_id
+        FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::uuid[])
+          AS asked (saga_id, user_id, ticket_id, user_ticket_id)
         LEFT JOIN decision ON decision.saga_id = asked.saga_id
         LEFT JOIN LATERAL (
             SELECT user_id, ticket_id FROM regist
             WHERE regist.user_id = asked.user_id AND regist.ticket_id = asked.ticket_id
               AND regist.deleted_at IS NULL
-            LIMIT 1) AS live ON true"
+            LIMIT 1) AS live ON true
+        LEFT JOIN LATERAL (
+            SELECT user_ticket_id FROM regist
+            WHERE regist.user_ticket_id = asked.user_ticket_id AND regist.is_tombstone
+            LIMIT 1) AS closed ON true"
     )
 });
 
@@ -50,65 +59,210 @@ static CREATE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The business rule; whoever breaks it was slower than another replica.
-const ONE_LIVE: &str = "regist_one_live_per_user_and_ticket";
+/// Live registrations, by their ids or by their tickets.
+const FIND: &str = "
+    SELECT id, user_id, user_ticket_id, ticket_id, saga_id, created_at
+    FROM regist WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL
+    UNION
+    SELECT id, user_id, user_ticket_id, ticket_id, saga_id, created_at
+    FROM regist WHERE user_ticket_id = ANY($2::uuid[]) AND deleted_at IS NULL";
+
+/// Leaves out, and is missed for it, what another replica has moved or deleted meanwhile.
+const MOVE: &str = "
+    UPDATE regist
+    SET user_id = new.user_id, user_ticket_id = new.user_ticket_id, ticket_id = new.ticket_id,
+        saga_id = new.saga_id, updated_at = new.at
+    FROM UNNEST($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::bigint[], $6::uuid[],
+                $7::timestamptz[])
+      AS new (id, from_ticket, user_id, user_ticket_id, ticket_id, saga_id, at)
+    WHERE regist.id = new.id AND regist.user_ticket_id = new.from_ticket
+      AND regist.deleted_at IS NULL";
+
+/// As [`MOVE`] does.
+const CANCEL: &str = "
+    UPDATE regist
+    SET deleted_at = gone.at, updated_at = gone.at, is_tombstone = gone.is_tombstone
+    FROM UNNEST($1::uuid[], $2::timestamptz[], $3::boolean[]) AS gone (id, at, is_tombstone)
+    WHERE regist.id = gone.id AND regist.deleted_at IS NULL";
+
+const CLOSE: &str = "
+    INSERT INTO regist (id, created_at, updated_at, deleted_at, user_id, user_ticket_id, ticket_id,
+                        saga_id, is_tombstone)
+    SELECT id, at, at, at, 0, user_ticket_id, 0, saga_id, true
+    FROM UNNEST($1::uuid[], $2::timestamptz[], $3::uuid[], $4::uuid[])
+      AS new (id, at, user_ticket_id, saga_id)
+    ORDER BY user_ticket_id";
+
+/// The business rules; whoever breaks them was slower than another replica.
+const UNIQUE: [&str; 2] = [
+    "regist_one_live_per_user_and_ticket",
+    "regist_one_place_per_ticket",
+];
 
 #[async_trait]
 impl Store<RegistDecider> for PostgresStore {
-    async fn load(&self, events: &[Event]) -> Result<Snapshot<Registered>, Failure> {
+    async fn load(&self, events: &[Event]) -> Result<Snapshot<Registrations>, Failure> {
+        let asked: Vec<Asked> = events.iter().map(Asked::by).collect();
         let sagas: Vec<Uuid> = events.iter().map(|event| event.saga_id.0).collect();
-        let keys = events.iter().map(key_of);
+        let keys = asked.iter().map(|asked| asked.key);
         let (users, tickets): (Vec<_>, Vec<_>) = keys
             .map(|key| key.map(|(user, ticket)| (user.to_sql(), ticket.to_sql())))
             .map(Option::unzip)
             .unzip();
+        let places: Vec<_> = asked.iter().map(|a| a.place.map(|place| place.0)).collect();
         let rows = sqlx::query(&LOAD)
             .bind(sagas)
             .bind(users)
             .bind(tickets)
+            .bind(places)
             .fetch_all(&self.0)
             .await?;
-        let registered = rows.iter().map(live).collect::<Result<Vec<_>, _>>()?;
+        let mut facts = Registrations::default();
+        for row in &rows {
+            learn(&mut facts, row)?;
+        }
+        facts.live = find(&self.0, &asked).await?;
         Ok(Snapshot {
             decisions: decisions(&rows)?,
-            facts: Registered(registered.into_iter().flatten().collect()),
+            facts,
         })
     }
 
-    /// Nothing undoes a registration: it is the last step.
-    async fn commit(&self, changes: &Changes<Regist>) -> Result<(), Failure> {
+    /// One statement for new registrations; for everything else, a transaction.
+    async fn commit(&self, changes: &Changes<Effect>) -> Result<(), Failure> {
         assert!(
             changes.undone.is_empty(),
             "no step of this service is undone"
         );
-        let regists = &changes.effects;
-        let column =
-            |value: fn(&Regist) -> Uuid| -> Vec<Uuid> { regists.iter().map(value).collect() };
-        let number =
-            |value: fn(&Regist) -> i64| -> Vec<i64> { regists.iter().map(value).collect() };
-        let times: Vec<_> = regists
-            .iter()
-            .map(|regist| regist.created_at.to_offset())
-            .collect();
-        let created = record(&CREATE, &changes.decided)
-            .bind(column(|regist| regist.id.0))
-            .bind(times)
-            .bind(number(|regist| regist.user_id.to_sql()))
-            .bind(column(|regist| regist.user_ticket_id.0))
-            .bind(number(|regist| regist.ticket_id.to_sql()))
-            .bind(column(|regist| regist.saga_id.0))
-            .execute(&self.0)
-            .await;
-        created.map_err(|error| lost_race(error, &[ONE_LIVE]))?;
-        Ok(())
+        let effects = ByKind::of(&changes.effects);
+        if effects.only_creates() {
+            return create(&self.0, &changes.decided, &effects.created).await;
+        }
+        let mut transaction = self.0.begin().await?;
+        save_decisions(&mut transaction, changes).await?;
+        move_all(&mut transaction, &effects.moved).await?;
+        cancel(&mut transaction, &effects.cancelled).await?;
+        close(&mut transaction, &effects.closed).await?;
+        Ok(transaction.commit().await?)
     }
 }
 
-/// The registration that a row of [`LOAD`] found.
-fn live(row: &PgRow) -> Result<Option<(UserId, TicketId)>, sqlx::Error> {
-    use sqlx::Row as _;
+async fn create(pool: &PgPool, decided: &[Decision], regists: &[&Regist]) -> Result<(), Failure> {
+    let column = |value: fn(&Regist) -> Uuid| -> Vec<Uuid> {
+        regists.iter().map(|regist| value(regist)).collect()
+    };
+    let number = |value: fn(&Regist) -> i64| -> Vec<i64> {
+        regists.iter().map(|regist| value(regist)).collect()
+    };
+    let times: Vec<_> = regists
+        .iter()
+        .map(|regist| regist.created_at.to_offset())
+        .collect();
+    let created = record(&CREATE, decided)
+        .bind(column(|regist| regist.id.0))
+        .bind(times)
+        .bind(number(|regist| regist.user_id.to_sql()))
+        .bind(column(|regist| regist.user_ticket_id.0))
+        .bind(number(|regist| regist.ticket_id.to_sql()))
+        .bind(column(|regist| regist.saga_id.0))
+        .execute(pool)
+        .await;
+    created.map_err(|error| lost_race(error, &UNIQUE))?;
+    Ok(())
+}
+
+async fn move_all(connection: &mut PgConnection, moved: &[Moved<'_>]) -> Result<(), Failure> {
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let column = |value: fn(&Moved<'_>) -> Uuid| -> Vec<Uuid> { moved.iter().map(value).collect() };
+    let number = |value: fn(&Moved<'_>) -> i64| -> Vec<i64> { moved.iter().map(value).collect() };
+    let times: Vec<_> = moved.iter().map(|one| one.at.to_offset()).collect();
+    let touched = sqlx::query(MOVE)
+        .bind(column(|one| one.to.id.0))
+        .bind(column(|one| one.from.0))
+        .bind(number(|one| one.to.user_id.to_sql()))
+        .bind(column(|one| one.to.user_ticket_id.0))
+        .bind(number(|one| one.to.ticket_id.to_sql()))
+        .bind(column(|one| one.to.saga_id.0))
+        .bind(times)
+        .execute(connection)
+        .await
+        .map_err(|error| lost_race(error, &UNIQUE))?;
+    expect_rows(touched.rows_affected(), moved.len())
+}
+
+async fn cancel(connection: &mut PgConnection, cancelled: &[Cancelled]) -> Result<(), Failure> {
+    if cancelled.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = cancelled.iter().map(|gone| gone.id.0).collect();
+    let times: Vec<_> = cancelled.iter().map(|gone| gone.at.to_offset()).collect();
+    let tombstones: Vec<bool> = cancelled.iter().map(|gone| gone.is_tombstone).collect();
+    let touched = sqlx::query(CANCEL)
+        .bind(ids)
+        .bind(times)
+        .bind(tombstones)
+        .execute(connection)
+        .await?;
+    expect_rows(touched.rows_affected(), cancelled.len())
+}
+
+async fn close(connection: &mut PgConnection, closed: &[&Tombstone]) -> Result<(), Failure> {
+    if closed.is_empty() {
+        return Ok(());
+    }
+    let column = |value: fn(&Tombstone) -> Uuid| -> Vec<Uuid> {
+        closed.iter().map(|tombstone| value(tombstone)).collect()
+    };
+    let times: Vec<_> = closed.iter().map(|one| one.at.to_offset()).collect();
+    let planted = sqlx::query(CLOSE)
+        .bind(column(|one| one.fresh_id.0))
+        .bind(times)
+        .bind(column(|one| one.user_ticket_id.0))
+        .bind(column(|one| one.saga_id.0))
+        .execute(connection)
+        .await;
+    planted.map_err(|error| lost_race(error, &UNIQUE))?;
+    Ok(())
+}
+
+/// What a row of [`LOAD`] found.
+fn learn(facts: &mut Registrations, row: &PgRow) -> Result<(), sqlx::Error> {
     let (user, ticket): (Option<i64>, Option<i64>) = (row.try_get(7)?, row.try_get(8)?);
-    Ok(user
-        .map(UserId::from_sql)
-        .zip(ticket.map(TicketId::from_sql)))
+    let key = user.zip(ticket);
+    let key = key.map(|(user, ticket)| (UserId::from_sql(user), TicketId::from_sql(ticket)));
+    facts.registered.extend(key);
+    let closed: Option<Uuid> = row.try_get(9)?;
+    facts.closed.extend(closed.map(UserTicketId));
+    Ok(())
+}
+
+async fn find(pool: &PgPool, asked: &[Asked]) -> Result<HashMap<RegistId, Regist>, Failure> {
+    let ids: Vec<Uuid> = asked.iter().filter_map(|a| Some(a.regist?.0)).collect();
+    let tickets: Vec<Uuid> = asked
+        .iter()
+        .filter_map(|a| Some(a.regist_with?.0))
+        .collect();
+    if ids.is_empty() && tickets.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query(FIND)
+        .bind(ids)
+        .bind(tickets)
+        .fetch_all(pool)
+        .await?;
+    let found = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    Ok(found.into_iter().map(|found| (found.id, found)).collect())
+}
+
+fn read(row: &PgRow) -> Result<Regist, sqlx::Error> {
+    Ok(Regist {
+        id: RegistId(row.try_get(0)?),
+        user_id: UserId::from_sql(row.try_get(1)?),
+        user_ticket_id: UserTicketId(row.try_get(2)?),
+        ticket_id: TicketId::from_sql(row.try_get(3)?),
+        saga_id: SagaId(row.try_get(4)?),
+        created_at: row.try_get::<OffsetDateTime, _>(5)?.into(),
+    })
 }

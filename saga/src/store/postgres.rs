@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use events::SagaId;
-use sqlx::PgPool;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::{Query, QueryScalar};
+use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{StoredReply, data_of, decode_decisions};
-use crate::decision::{Decision, Reply};
+use super::{StoredReply, data_of, decode_decisions, expect_rows};
+use crate::decision::{Changes, Decision, Reply};
 use crate::failure::Failure;
 
 type ReplyColumns = (Option<String>, Option<String>, Option<OffsetDateTime>);
@@ -131,6 +131,30 @@ pub fn record_undos<'q>(
         .bind(undo.types)
         .bind(undo.data)
         .bind(undo.times)
+}
+
+static INSERT_ONLY: LazyLock<String> =
+    LazyLock::new(|| format!("WITH decided AS ({INSERT_DECISIONS}) SELECT count(*) FROM decided"));
+static FILL_IN_ONLY: LazyLock<String> =
+    LazyLock::new(|| format!("WITH undone AS ({FILL_IN_UNDOS}) SELECT count(*) FROM undone"));
+
+/// Writes the decisions of a batch inside the participant's transaction, before effects that need
+/// more than one statement.
+pub async fn save_decisions<E>(
+    transaction: &mut PgConnection,
+    changes: &Changes<E>,
+) -> Result<(), Failure> {
+    if !changes.decided.is_empty() {
+        let inserted = record(&INSERT_ONLY, &changes.decided);
+        let inserted = inserted.execute(&mut *transaction).await;
+        inserted.map_err(|error| lost_race(error, &[]))?;
+    }
+    if !changes.undone.is_empty() {
+        let filled_in = record_undos(&FILL_IN_ONLY, &changes.undone);
+        let filled_in = filled_in.fetch_one(transaction).await?;
+        expect_rows(u64::try_from(filled_in).unwrap_or(0), changes.undone.len())?;
+    }
+    Ok(())
 }
 
 /// The columns of a nullable reply, as arrays.

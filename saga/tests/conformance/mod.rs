@@ -10,11 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use events::choreography::{self, PURCHASE_AND_REGISTER, Step};
-use events::{
-    Event, EventId, Message, MessageType, PurchaseAndRegister, PurchaseRejected, Reason, RegistId,
-    RegistrationCompleted, RegistrationFailed, SagaId, TicketDeleted, TicketId, TicketPurchased,
-    Timestamp, UserId, UserTicketId,
-};
+use events::{Event, EventId, Message, MessageType, SagaId, Timestamp, UserTicketId};
 use futures_util::FutureExt;
 use saga::bus::{
     Bus, Consumer, Delivery, DeliveryTag, JournalPosition, JournalReader, JournalStart, Queue,
@@ -184,49 +180,15 @@ pub(crate) fn event(message_type: MessageType, saga_id: SagaId, instance: Option
 }
 
 fn message(message_type: MessageType) -> Message {
-    let (user_id, ticket_id) = (UserId(7), TicketId(u64::MAX));
-    let (user_ticket_id, regist_id) = (UserTicketId::mint(), RegistId::mint());
-    let reason = Reason::from("a \"quoted\" \u{7968} \u{0} reason".to_owned());
-    match message_type {
-        MessageType::PurchaseAndRegister => PurchaseAndRegister {
-            user_id,
-            ticket_id,
-            user_ticket_id,
-        }
-        .into(),
-        MessageType::TicketPurchased => TicketPurchased {
-            user_id,
-            ticket_id,
-            user_ticket_id,
-        }
-        .into(),
-        MessageType::PurchaseRejected => PurchaseRejected {
-            user_id,
-            ticket_id,
-            user_ticket_id,
-            reason,
-        }
-        .into(),
-        MessageType::RegistrationCompleted => RegistrationCompleted {
-            regist_id,
-            user_id,
-            ticket_id,
-            user_ticket_id,
-        }
-        .into(),
-        MessageType::RegistrationFailed => RegistrationFailed {
-            user_id,
-            ticket_id,
-            user_ticket_id,
-            reason,
-        }
-        .into(),
-        MessageType::TicketDeleted => TicketDeleted {
-            user_ticket_id,
-            cause: reason,
-        }
-        .into(),
-    }
+    let (id, time) = (UserTicketId::mint(), Timestamp::now());
+    let reason = r#""a \"quoted\" 票 \u0000 reason""#;
+    let data = format!(
+        r#"{{"userId":7,"ticketId":{},"userTicketId":"{id}","registId":"{id}","from":"{id}",
+            "heldBy":"{id}","createdAt":"{time}","changedAt":"{time}",
+            "reason":{reason},"cause":{reason}}}"#,
+        u64::MAX
+    );
+    Message::decode(message_type, &data).expect("every field that any message has")
 }
 
 pub(crate) async fn consume(bus: &Arc<dyn Bus>, step: &'static Step) -> Box<dyn Consumer> {

@@ -7,7 +7,7 @@ mod scripted;
 use std::time::Duration;
 
 use events::DecodeError;
-use events::choreography;
+use events::choreography::PURCHASE_AND_REGISTER;
 use saga::Tasks;
 use saga::bus::{Delivery, DeliveryTag, Queue};
 use saga::decision::Moment;
@@ -236,7 +236,7 @@ async fn a_stop_ends_a_start_that_waits_for_the_broker() {
     let tasks = Tasks::new();
     let (bus, ..) = bus(&Log::default(), false, 0);
     let _taken = bus
-        .consume(Queue::Work(choreography::steps().next().unwrap()))
+        .consume(Queue::Work(&PURCHASE_AND_REGISTER.steps[1]))
         .await;
     let (worker, options) = (
         worker(store(&Log::default(), Script::default())),

@@ -139,8 +139,14 @@ impl Bus for ScriptedBus {
         Ok(())
     }
 
-    async fn consume(&self, _: Queue) -> Result<Box<dyn Consumer>, TopologyError> {
-        let deliveries = self.deliveries.lock().unwrap().take();
+    async fn consume(&self, queue: Queue) -> Result<Box<dyn Consumer>, TopologyError> {
+        let deliveries = match queue {
+            // The other steps of the service have nothing to do.
+            Queue::Work(step) if step.on != MessageType::TicketPurchased => {
+                Some(mpsc::unbounded_channel().1)
+            }
+            _ => self.deliveries.lock().unwrap().take(),
+        };
         let Some(deliveries) = deliveries else {
             // The broker is not there yet.
             return std::future::pending().await;

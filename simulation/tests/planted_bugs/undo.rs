@@ -10,7 +10,7 @@ use saga::failure::Failure;
 use saga::store::Store;
 use simulation::assembly::Assembly;
 use simulation::check::Violation;
-use ticket_worker::decide::{Effect, TicketDecider, UserTicket};
+use ticket_worker::decide::{Effect, TicketDecider, Tickets, UserTicket};
 
 use crate::is_caught;
 
@@ -61,13 +61,14 @@ impl UndoByUser {
                     at: *at,
                 }
             }
+            Effect::Save(_) => effect.clone(),
         }
     }
 }
 
 #[async_trait]
 impl Store<TicketDecider> for UndoByUserStore {
-    async fn load(&self, events: &[Event]) -> Result<Snapshot<()>, Failure> {
+    async fn load(&self, events: &[Event]) -> Result<Snapshot<Tickets>, Failure> {
         self.inner.load(events).await
     }
 

@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use events::choreography::{REGIST_WORKER, Service, TICKET_WORKER};
 use events::{Event, RegistId, SagaId, TicketId, UserId, UserTicketId};
-use regist_worker::decide::{Regist, RegistDecider, Registered};
+use regist_worker::decide::{self, RegistDecider, Registrations};
 use saga::decision::{Changes, Decision, Moment, Snapshot, decide_batch};
 use saga::failure::Failure;
 use saga::store::sagas_of;
-use ticket_worker::decide::{Effect, TicketDecider};
+use ticket_worker::decide::{Effect, TicketDecider, Tickets};
 
 use crate::kept::Kept;
 
@@ -66,14 +66,17 @@ impl Database {
     ) -> Result<(Transaction, Vec<Event>), Failure> {
         match service {
             TICKET_WORKER => {
-                let facts = ();
+                let facts = Tickets::default();
                 let snapshot = Snapshot { decisions, facts };
                 let (changes, replies) = decide_batch(&TicketDecider, snapshot, events, moment)?;
                 Ok((Transaction::of(&changes), replies))
             }
             REGIST_WORKER => {
                 let keys = self.registrations.values().map(|row| row.key);
-                let facts = Registered(keys.collect());
+                let facts = Registrations {
+                    registered: keys.collect(),
+                    ..Registrations::default()
+                };
                 let snapshot = Snapshot { decisions, facts };
                 let (changes, replies) = decide_batch(&RegistDecider, snapshot, events, moment)?;
                 Ok((Transaction::of(&changes), replies))
@@ -210,12 +213,16 @@ impl From<&Effect> for Write {
                 id: *id,
                 saga: *saga_id,
             },
+            Effect::Save(_) => unreachable!("only the plain routes change a ticket"),
         }
     }
 }
 
-impl From<&Regist> for Write {
-    fn from(regist: &Regist) -> Self {
+impl From<&decide::Effect> for Write {
+    fn from(effect: &decide::Effect) -> Self {
+        let decide::Effect::Create(regist) = effect else {
+            unreachable!("only the plain routes do {effect:?}")
+        };
         let saga = regist.saga_id;
         let key = (regist.user_id, regist.ticket_id);
         Self::Register(regist.id, Registration { saga, key })

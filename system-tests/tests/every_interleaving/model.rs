@@ -132,10 +132,10 @@ impl Scope {
         all.into_iter()
     }
 
-    /// An undo has no deadline: it is always seen too late, and must be done all the same.
+    /// An undo or a finish has no deadline: it is always seen too late, and must be done all the same.
     fn deliveries(&self, role: Role, event: &Kept<Event>) -> impl Iterator<Item = Delivery> {
         let now = match (role, self.deadlines) {
-            (Role::Undo { .. }, _) => vec![too_late()],
+            (Role::Undo { .. } | Role::Finish, _) => vec![too_late()],
             (Role::Do { .. }, false) => vec![in_time()],
             (Role::Do { .. }, true) => vec![in_time(), too_late()],
         };

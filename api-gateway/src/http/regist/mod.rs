@@ -1,4 +1,7 @@
 //! Routes under `/regist`.
 
+pub(super) mod change;
+pub(super) mod create;
+pub(super) mod delete;
 pub(super) mod read;
 pub(super) mod trans;

@@ -1,0 +1,217 @@
+//! What every route that changes something shares: it starts a saga, waits for its end, and answers
+//! with what the owner says.
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use events::choreography::{Outcome, Saga};
+use events::progress::Status;
+use events::{Message, Reason, SagaId, Timestamp, UserTicketId};
+use futures_util::future::join_all;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::body::{Fields, received};
+use super::envelope::{accepted, saga_url, success};
+use super::idempotency::{Identity, reused};
+use super::prefer::Patience;
+use super::problem::Problem;
+use super::{Gateway, UUID};
+use crate::accepted::End;
+use crate::ledger::projector::BEHIND;
+use crate::starter::{NotStarted, Request, Waited};
+use crate::traceparent;
+
+/// Each is a saga of its own, and all of them run at once.
+const LARGEST_BATCH: usize = 100;
+
+pub(super) type RawBody = Result<Bytes, BytesRejection>;
+
+/// An answer of a saga that has been completed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Done<T> {
+    saga_id: SagaId,
+    #[serde(flatten)]
+    result: T,
+}
+
+/// Nothing to tell but that it is done.
+#[derive(Serialize)]
+pub(super) struct Nothing {}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Running {
+    saga_id: SagaId,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_ticket_id: Option<UserTicketId>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Batch {
+    saga_ids: Vec<SagaId>,
+}
+
+/// Runs one saga. Answers with what `result` makes of its end, or with its address while it runs.
+pub(super) async fn run<T: Serialize>(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    saga: &'static Saga,
+    (identity, message): (Identity, impl Into<Message>),
+    result: impl FnOnce(&End) -> T,
+) -> Result<Response, Problem> {
+    let (patience, message) = (patience(gateway, headers), message.into());
+    let saga_id = identity.saga_id();
+    let user_ticket_id = message.particulars().user_ticket_id;
+    let ended = start(gateway, headers, saga, identity, message).await;
+    let answer = ended.map(|end| match end {
+        Some(end) => {
+            let result = result(&end);
+            success(Done { saga_id, result })
+        }
+        None => still_running(saga_id, user_ticket_id),
+    });
+    Ok(patience.mark(answer.into_response()))
+}
+
+/// Runs a saga for each message, all at once. Whatever becomes of one, the others are waited for.
+pub(super) async fn run_all(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    saga: &'static Saga,
+    messages: Vec<Message>,
+) -> Result<Response, Problem> {
+    let started = messages.into_iter().map(async |message| {
+        let identity = Identity::fresh();
+        let ended = start(gateway, headers, saga, identity, message).await?;
+        Ok((identity.saga_id(), ended.is_some()))
+    });
+    let ended: Result<Vec<(SagaId, bool)>, Problem> = join_all(started).await.into_iter().collect();
+    let answer = ended.map(|ended| match ended.iter().find(|(_, ended)| !ended) {
+        Some((saga_id, _)) => still_running(*saga_id, None),
+        None => {
+            let saga_ids = ended.into_iter().map(|(saga_id, _)| saga_id).collect();
+            success(Batch { saga_ids })
+        }
+    });
+    Ok(patience(gateway, headers).mark(answer.into_response()))
+}
+
+fn patience(gateway: &Gateway, headers: &HeaderMap) -> Patience {
+    Patience::of(headers, gateway.starter().wait_limit)
+}
+
+/// Starts a saga and waits. `None`: it still runs. A refusal is a problem.
+async fn start(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    saga: &'static Saga,
+    identity: Identity,
+    message: Message,
+) -> Result<Option<End>, Problem> {
+    let callers_trace = headers
+        .get("traceparent")
+        .and_then(|text| text.to_str().ok());
+    let request = Request {
+        saga,
+        saga_id: identity.saga_id(),
+        message,
+        traceparent: traceparent::adopt(callers_trace),
+        patience: patience(gateway, headers).limit,
+        may_be_known: matches!(identity, Identity::Keyed(_)),
+    };
+    match gateway.starter().run(request).await {
+        Ok(Waited::Ended(end)) => match end.outcome {
+            Outcome::Completed => Ok(Some(end)),
+            Outcome::Rejected | Outcome::Compensated => {
+                Err(refused(end.reason.as_ref()).of_saga(identity.saga_id()))
+            }
+        },
+        Ok(Waited::StillRunning) => Ok(None),
+        Err(problem) => Err(not_started(saga, identity, &problem)),
+    }
+}
+
+fn refused(reason: Option<&Reason>) -> Problem {
+    match reason {
+        Some(reason) if *reason == Reason::NOT_FOUND => {
+            Problem::not_found("there is no object with this id, or it is deleted".to_owned())
+        }
+        reason => Problem::refused(reason),
+    }
+}
+
+fn still_running(saga_id: SagaId, user_ticket_id: Option<UserTicketId>) -> Response {
+    let running = Running {
+        saga_id,
+        status: Status::Running.as_str(),
+        user_ticket_id,
+    };
+    accepted(saga_id, running)
+}
+
+fn not_started(saga: &Saga, identity: Identity, why: &NotStarted) -> Problem {
+    let saga_id = identity.saga_id();
+    match why {
+        NotStarted::TooManyWaiting | NotStarted::NotListening => {
+            Problem::unavailable(why.to_string())
+        }
+        NotStarted::OtherRequest => reused(saga_id),
+        NotStarted::NotConfirmed(_) | NotStarted::NotInTime => {
+            let what_next = match identity {
+                Identity::Keyed(_) => {
+                    "It may or may not have been accepted: send the request again with the same \
+                     Idempotency-Key"
+                        .to_owned()
+                }
+                Identity::Fresh(_) => {
+                    let url = saga_url(saga_id);
+                    // Past its deadline a command is refused, whenever it may yet arrive.
+                    let over = Timestamp::now() + saga.deadline + BEHIND;
+                    format!(
+                        "It may or may not have been accepted: GET {url} tells. If that answers \
+                         404 after {over}, nothing was done nor will be, and the request may be \
+                         sent again"
+                    )
+                }
+            };
+            let detail = format!("{}. {what_next}", saga::failure::chain(why));
+            Problem::unavailable(detail).of_saga(saga_id)
+        }
+    }
+}
+
+/// The `id` of a body that names one object.
+pub(super) fn id_of<Id: DeserializeOwned>(body: RawBody) -> Result<Id, Problem> {
+    const EXAMPLE: &str = r#"{"id": "0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f"}"#;
+    let body = received(body)?;
+    let mut fields = Fields::parse(&body, EXAMPLE)?;
+    match fields.required("id", UUID) {
+        Some(id) => Ok(id),
+        None => Err(fields.problem()),
+    }
+}
+
+/// The `ids` of a body that names some objects, each once.
+pub(super) fn ids_of<Id: DeserializeOwned + Ord>(body: RawBody) -> Result<Vec<Id>, Problem> {
+    const EXAMPLE: &str = r#"{"ids": ["0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f"]}"#;
+    const EXPECTED: &str = "a list of 1 to 100 UUIDs";
+    let body = received(body)?;
+    let mut fields = Fields::parse(&body, EXAMPLE)?;
+    let ids: Option<Vec<Id>> = fields.required("ids", EXPECTED);
+    let mut ids = match ids {
+        Some(ids) if (1..=LARGEST_BATCH).contains(&ids.len()) => ids,
+        Some(ids) => {
+            let detail = format!("must be {EXPECTED}, but has {}", ids.len());
+            return Err(fields.with_error("ids", detail).problem());
+        }
+        None => return Err(fields.problem()),
+    };
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}

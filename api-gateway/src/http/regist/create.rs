@@ -1,0 +1,50 @@
+//! `POST /regist`: registers a user with a ticket that the user has.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use events::choreography::REGISTER;
+use events::{Register, UserId, UserTicketId};
+
+use crate::accepted::End;
+use crate::http::body::{Fields, received};
+use crate::http::commands::{self, RawBody};
+use crate::http::idempotency::Identity;
+use crate::http::problem::Problem;
+use crate::http::reads::RegistView;
+use crate::http::{Gateway, UUID, WHOLE_NUMBER};
+
+pub(super) const EXAMPLE: &str =
+    r#"{"userId": 7, "userTicketId": "0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f"}"#;
+
+pub(in crate::http) async fn post(
+    State(gateway): State<Gateway>,
+    headers: HeaderMap,
+    body: RawBody,
+) -> Result<Response, Problem> {
+    let identity = Identity::of(&headers)?.on_route(REGISTER.name);
+    let (user_id, user_ticket_id) = user_and_ticket(&received(body)?)?;
+    let command = Register {
+        user_id,
+        user_ticket_id,
+    };
+    let created = |end: &End| RegistView {
+        id: end.regist_id,
+        created_at: Some(end.at),
+        updated_at: end.at,
+        deleted_at: None,
+        user_id: Some(user_id.0),
+        user_ticket_id: Some(user_ticket_id),
+    };
+    commands::run(&gateway, &headers, &REGISTER, (identity, command), created).await
+}
+
+pub(super) fn user_and_ticket(body: &[u8]) -> Result<(UserId, UserTicketId), Problem> {
+    let mut fields = Fields::parse(body, EXAMPLE)?;
+    let user_id: Option<UserId> = fields.required("userId", WHOLE_NUMBER);
+    let user_ticket_id: Option<UserTicketId> = fields.required("userTicketId", UUID);
+    match (user_id, user_ticket_id) {
+        (Some(user_id), Some(user_ticket_id)) => Ok((user_id, user_ticket_id)),
+        _ => Err(fields.problem()),
+    }
+}

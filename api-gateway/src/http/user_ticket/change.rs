@@ -1,0 +1,50 @@
+//! `PUT /userTicket`: changes the fields that are sent. A ticket that a registration has stays as it
+//! is.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use events::choreography::CHANGE_TICKET;
+use events::{ChangeTicket, UserTicketId};
+
+use crate::accepted::End;
+use crate::http::body::{Fields, received};
+use crate::http::commands::{self, RawBody};
+use crate::http::idempotency::Identity;
+use crate::http::problem::Problem;
+use crate::http::reads::UserTicketView;
+use crate::http::{Gateway, UUID, WHOLE_NUMBER};
+
+const EXAMPLE: &str = r#"{"id": "0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f", "ticketId": 42}"#;
+
+pub(in crate::http) async fn put(
+    State(gateway): State<Gateway>,
+    headers: HeaderMap,
+    body: RawBody,
+) -> Result<Response, Problem> {
+    let command = command(&received(body)?)?;
+    let id = command.user_ticket_id;
+    let changed = |end: &End| UserTicketView {
+        id,
+        created_at: end.created_at,
+        updated_at: end.at,
+        deleted_at: None,
+        user_id: end.user_id.map(|id| id.0),
+        ticket_id: end.ticket_id.map(|id| id.0),
+    };
+    let asked = (Identity::fresh(), command);
+    commands::run(&gateway, &headers, &CHANGE_TICKET, asked, changed).await
+}
+
+fn command(body: &[u8]) -> Result<ChangeTicket, Problem> {
+    let mut fields = Fields::parse(body, EXAMPLE)?;
+    let id: Option<UserTicketId> = fields.required("id", UUID);
+    let user_id = fields.optional("userId", WHOLE_NUMBER);
+    let ticket_id = fields.optional("ticketId", WHOLE_NUMBER);
+    fields.check()?;
+    Ok(ChangeTicket {
+        user_id,
+        ticket_id,
+        user_ticket_id: id.unwrap_or(UserTicketId(uuid::Uuid::nil())),
+    })
+}

@@ -1,0 +1,50 @@
+//! `POST /userTicket`: creates a ticket, with no registration.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use events::choreography::ADD_TICKET;
+use events::{AddTicket, TicketId, UserId};
+
+use crate::accepted::End;
+use crate::http::body::{Fields, received};
+use crate::http::commands::{self, RawBody};
+use crate::http::idempotency::Identity;
+use crate::http::problem::Problem;
+use crate::http::reads::UserTicketView;
+use crate::http::{Gateway, WHOLE_NUMBER};
+
+const EXAMPLE: &str = r#"{"userId": 7, "ticketId": 42}"#;
+
+pub(in crate::http) async fn post(
+    State(gateway): State<Gateway>,
+    headers: HeaderMap,
+    body: RawBody,
+) -> Result<Response, Problem> {
+    let identity = Identity::of(&headers)?.on_route(ADD_TICKET.name);
+    let command = command(&received(body)?, identity)?;
+    let created = |end: &End| UserTicketView {
+        id: command.user_ticket_id,
+        created_at: Some(end.at),
+        updated_at: end.at,
+        deleted_at: None,
+        user_id: Some(command.user_id.0),
+        ticket_id: Some(command.ticket_id.0),
+    };
+    let asked = (identity, command.clone());
+    commands::run(&gateway, &headers, &ADD_TICKET, asked, created).await
+}
+
+fn command(body: &[u8], identity: Identity) -> Result<AddTicket, Problem> {
+    let mut fields = Fields::parse(body, EXAMPLE)?;
+    let user_id: Option<UserId> = fields.required("userId", WHOLE_NUMBER);
+    let ticket_id: Option<TicketId> = fields.required("ticketId", WHOLE_NUMBER);
+    let (Some(user_id), Some(ticket_id)) = (user_id, ticket_id) else {
+        return Err(fields.problem());
+    };
+    Ok(AddTicket {
+        user_id,
+        ticket_id,
+        user_ticket_id: identity.ticket(&[user_id.0, ticket_id.0]),
+    })
+}

@@ -1,0 +1,37 @@
+//! `DELETE /userTicket`, `DELETE /userTicket/delete-batch` and `POST /userTicket/add-rollback`: delete
+//! tickets, and the registrations made with them. One that is not there is as good as deleted.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use events::choreography::REMOVE_TICKET;
+use events::{RemoveTicket, UserTicketId};
+
+use crate::http::Gateway;
+use crate::http::commands::{self, Nothing, RawBody};
+use crate::http::idempotency::Identity;
+use crate::http::problem::Problem;
+
+/// The undo of a purchase is the deletion of its ticket.
+pub(in crate::http) async fn one(
+    State(gateway): State<Gateway>,
+    headers: HeaderMap,
+    body: RawBody,
+) -> Result<Response, Problem> {
+    let command = RemoveTicket {
+        user_ticket_id: commands::id_of(body)?,
+    };
+    let asked = (Identity::fresh(), command);
+    commands::run(&gateway, &headers, &REMOVE_TICKET, asked, |_| Nothing {}).await
+}
+
+pub(in crate::http) async fn batch(
+    State(gateway): State<Gateway>,
+    headers: HeaderMap,
+    body: RawBody,
+) -> Result<Response, Problem> {
+    let ids: Vec<UserTicketId> = commands::ids_of(body)?;
+    let command = |user_ticket_id| RemoveTicket { user_ticket_id }.into();
+    let all = ids.into_iter().map(command).collect();
+    commands::run_all(&gateway, &headers, &REMOVE_TICKET, all).await
+}

@@ -1,0 +1,30 @@
+//! The plain routes on the whole system, in one process on the embedded bus and as processes of
+//! their own on RabbitMQ and PostgreSQL.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod caller;
+mod contradictions;
+mod document;
+mod random;
+mod rules;
+
+use std::net::SocketAddr;
+
+use system_tests::deployment::{Embedded, Servers, Services};
+
+/// Runs the claim on the embedded system.
+fn on_embedded(claim: impl FnOnce(SocketAddr)) {
+    let mut system = Embedded::create();
+    system.service.start_and_wait();
+    claim(system.service.address());
+}
+
+/// Runs the claim on RabbitMQ and PostgreSQL, with two replicas of each worker, and sees to it that
+/// no message is left in a retry tier, a dead-letter queue, or unrouted.
+fn on_servers(claim: impl FnOnce(SocketAddr)) {
+    let servers = Servers::start_new();
+    let mut services = Services::on(&servers, 2);
+    services.start_and_wait();
+    claim(services.gateway.address());
+    assert_eq!(servers.parked().len(), 0, "{:?}", servers.parked());
+}
