@@ -56,8 +56,9 @@ pub(crate) struct End {
 }
 
 impl AcceptedSagas {
-    /// Remembers the saga that this command starts.
-    pub(crate) fn started(&self, saga: &'static Saga, command: &Event) {
+    /// Remembers the saga that this command starts, and whether it is new: one that is started once
+    /// more is remembered as it is.
+    pub(crate) fn started(&self, saga: &'static Saga, command: &Event) -> bool {
         let ids = command.message.particulars();
         let accepted = Accepted {
             saga,
@@ -69,8 +70,12 @@ impl AcceptedSagas {
         };
         let mut remembered = self.lock();
         remembered.forget_before(command.time);
+        if remembered.sagas.contains_key(&command.saga_id) {
+            return false;
+        }
         remembered.order.push_back((command.time, command.saga_id));
         remembered.sagas.insert(command.saga_id, accepted);
+        true
     }
 
     /// Forgets a saga whose command the broker did not confirm: only the ledger can tell.
@@ -87,7 +92,12 @@ impl AcceptedSagas {
         let Some(outcome) = accepted.saga.outcome_of(event.message_type()) else {
             return;
         };
-        accepted.end = Some(End::told_by(event, outcome));
+        let end = End::told_by(event, outcome);
+        // Another request with the same key may have been the one that was done.
+        accepted.user_id = end.user_id.or(accepted.user_id);
+        accepted.ticket_id = end.ticket_id.or(accepted.ticket_id);
+        accepted.user_ticket_id = end.user_ticket_id.or(accepted.user_ticket_id);
+        accepted.end = Some(end);
     }
 
     pub(crate) fn get(&self, saga_id: SagaId) -> Option<Accepted> {

@@ -8,6 +8,7 @@ use ::metrics::Counter;
 use events::choreography::{API_GATEWAY, Saga};
 use events::{Event, Message, SagaId, Timestamp, UserTicketId};
 use saga::bus::{Bus, Health, PublishError};
+use saga::database::limited;
 use saga::failure::chain;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -128,13 +129,15 @@ impl Starter {
             .map_err(|_full| NotStarted::TooManyWaiting)?;
         let broker = self.bus.health();
         let command = self.command(request);
-        self.accepted.started(saga, &command);
+        let is_new = self.accepted.started(saga, &command);
         if let Err(problem) = self.publish(command).await {
-            self.accepted.not_started(saga_id);
+            if is_new {
+                self.accepted.not_started(saga_id);
+            }
             warn!(%saga_id, error = chain(&problem), "a command was not confirmed");
             return Err(problem);
         }
-        self.started.increment(1);
+        self.started.increment(u64::from(is_new));
         let ended = tokio::select! {
             biased;
             ended = self.wait(waiter, patience) => ended,
@@ -225,7 +228,7 @@ impl Starter {
     /// What the ledger has of a saga. It knows the end of one that nobody told this instance of:
     /// what was sent while its queue of replies was away is lost.
     async fn look_up(&self, saga_id: SagaId) -> Option<Known> {
-        match timeout(LOOK_UP_LIMIT, self.ledger.find(saga_id)).await {
+        match limited(LOOK_UP_LIMIT, self.ledger.find(saga_id)).await {
             Ok(Ok(row)) => row.map(|row| Known {
                 user_ticket_id: row.user_ticket_id,
                 end: End::of_row(&row),

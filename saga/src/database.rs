@@ -4,14 +4,19 @@
 //! so, and goes on when it comes up.
 
 use std::io;
+use std::pin::pin;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, SqlitePool};
 use tokio::sync::watch;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::bus::Health;
@@ -56,6 +61,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// A statement that is not answered by now waits on a connection that was lost without a word, which
 /// would never say so. Far more than any statement takes.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// For so long after something was given up, each connection is tested when it comes back to the
+/// pool: longer than any limit of a statement.
+const DOUBT_MILLIS: u64 = 60_000;
 /// One writer at a time, for a moment each: longer than any batch takes.
 const SQLITE_BUSY_LIMIT: Duration = Duration::from_secs(5);
 /// How soon an operator sees that a database went away while nothing was using it.
@@ -202,11 +210,46 @@ async fn within<T>(
     limit: Duration,
     asking: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
-    let answer = tokio::time::timeout(limit, asking).await;
+    let answer = limited(limit, asking).await;
     answer.unwrap_or_else(|_| {
         let silence = format!("no answer within {limit:?}");
         Err(io::Error::new(io::ErrorKind::TimedOut, silence).into())
     })
+}
+
+/// What comes within the limit. Whatever a database is asked has to be asked through here if it may
+/// be given up: what is given up may have been said over a connection that was lost without a word.
+pub async fn limited<T>(limit: Duration, asking: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut asking = pin!(asking);
+    // Dropped before what it watches over, if somebody gives up both.
+    let doubt = Doubt;
+    let answer = timeout(limit, asking.as_mut()).await;
+    match answer {
+        Ok(_) => std::mem::forget(doubt),
+        Err(_) => drop(doubt),
+    }
+    answer
+}
+
+/// Something was given up before it was answered.
+struct Doubt;
+
+/// Until when connections are doubted, in milliseconds of [`uptime`].
+static DOUBTED_UNTIL: AtomicU64 = AtomicU64::new(0);
+
+impl Drop for Doubt {
+    fn drop(&mut self) {
+        DOUBTED_UNTIL.fetch_max(uptime() + DOUBT_MILLIS, Ordering::Relaxed);
+    }
+}
+
+fn is_in_doubt() -> bool {
+    uptime() < DOUBTED_UNTIL.load(Ordering::Relaxed)
+}
+
+fn uptime() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Runs these, with the bookkeeping of sqlx.
@@ -241,13 +284,19 @@ fn open_postgres(url: &str, application: &str) -> Result<PgPool, DatabaseError> 
             let options = options.clone();
             move |connection, _| {
                 let options = options.clone();
-                Box::pin(async move { still_answers(connection, &options).await.map(|()| true) })
+                Box::pin(async move {
+                    if is_in_doubt() {
+                        still_answers(connection, &options).await?;
+                    }
+                    Ok(true)
+                })
             }
         });
     Ok(pool.connect_lazy_with(options))
 }
 
-/// The pool waits without a limit for what a connection still has to say before it takes it back,
+/// To be asked when something was given up lately; each time would cost a round trip per statement,
+/// a fifth of all speed. The pool waits without a limit for what a connection still has to say before it takes it back,
 /// and even before it closes it. One that was lost without a word would keep its place for as long
 /// as the system believes in it, a quarter of an hour; so another takes its place. If none can be
 /// opened, the server is away, and lets go of the old one when it is back.

@@ -4,7 +4,7 @@
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use events::choreography::{Outcome, Saga};
 use events::progress::Status;
 use events::{Message, Reason, SagaId, Timestamp, UserTicketId};
@@ -67,15 +67,14 @@ pub(super) async fn run<T: Serialize>(
     let (patience, message) = (patience(gateway, headers), message.into());
     let saga_id = identity.saga_id();
     let user_ticket_id = message.particulars().user_ticket_id;
-    let ended = start(gateway, headers, saga, identity, message).await;
-    let answer = ended.map(|end| match end {
+    let answer = match start(gateway, headers, saga, identity, message).await? {
         Some(end) => {
             let result = result(&end);
             success(Done { saga_id, result })
         }
         None => still_running(saga_id, user_ticket_id),
-    });
-    Ok(patience.mark(answer.into_response()))
+    };
+    Ok(patience.mark(answer))
 }
 
 /// Runs a saga for each message, all at once. Whatever becomes of one, the others are waited for.
@@ -91,14 +90,15 @@ pub(super) async fn run_all(
         Ok((identity.saga_id(), ended.is_some()))
     });
     let ended: Result<Vec<(SagaId, bool)>, Problem> = join_all(started).await.into_iter().collect();
-    let answer = ended.map(|ended| match ended.iter().find(|(_, ended)| !ended) {
+    let ended = ended?;
+    let answer = match ended.iter().find(|(_, ended)| !ended) {
         Some((saga_id, _)) => still_running(*saga_id, None),
         None => {
             let saga_ids = ended.into_iter().map(|(saga_id, _)| saga_id).collect();
             success(Batch { saga_ids })
         }
-    });
-    Ok(patience(gateway, headers).mark(answer.into_response()))
+    };
+    Ok(patience(gateway, headers).mark(answer))
 }
 
 fn patience(gateway: &Gateway, headers: &HeaderMap) -> Patience {
@@ -160,7 +160,7 @@ fn not_started(saga: &Saga, identity: Identity, why: &NotStarted) -> Problem {
         NotStarted::TooManyWaiting | NotStarted::NotListening => {
             Problem::unavailable(why.to_string())
         }
-        NotStarted::OtherRequest => reused(saga_id),
+        NotStarted::OtherRequest => reused(),
         NotStarted::NotConfirmed(_) | NotStarted::NotInTime => {
             let what_next = match identity {
                 Identity::Keyed(_) => {

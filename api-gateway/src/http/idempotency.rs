@@ -16,6 +16,8 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const LONGEST: usize = 255;
 /// Names the keys of callers among all names that UUIDs are derived from. Random, and fixed for ever.
 const KEYS: Uuid = Uuid::from_u128(0x6f0d_4c86_6c0a_4b0f_9a53_51f1_7a0e_2d11);
+/// Keys are each caller's own. Until callers say who they are, all of them are the same one.
+const ANYBODY: &[u8] = b"";
 
 /// Which saga a request means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +41,8 @@ impl Identity {
         let key = key.ok_or_else(|| {
             unfit("must be 1 to 255 visible ASCII characters, best a UUID, bare or in quotes")
         })?;
-        Ok(Self::Keyed(SagaId(Uuid::new_v5(&KEYS, key.as_bytes()))))
+        let callers = Uuid::new_v5(&KEYS, ANYBODY);
+        Ok(Self::Keyed(SagaId(Uuid::new_v5(&callers, key.as_bytes()))))
     }
 
     /// A new saga, whatever the caller's key: doing it twice does what doing it once does.
@@ -89,8 +92,9 @@ fn unfit(detail: &str) -> Problem {
     Problem::invalid(text, vec![FieldError { field, detail }])
 }
 
-/// What the key was used for before is something else.
-pub(super) fn reused(saga_id: SagaId) -> Problem {
+/// What the key was used for before is something else, and perhaps somebody else's, so the answer does
+/// not say which saga that is.
+pub(super) fn reused() -> Problem {
     Problem::new(
         StatusCode::UNPROCESSABLE_ENTITY,
         "idempotency-key-reused",
@@ -99,7 +103,6 @@ pub(super) fn reused(saga_id: SagaId) -> Problem {
         "a request with other fields was sent with this Idempotency-Key before; use a new key for \
          a new request",
     )
-    .of_saga(saga_id)
 }
 
 #[cfg(test)]

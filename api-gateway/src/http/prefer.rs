@@ -19,7 +19,9 @@ impl Patience {
     /// What the caller prefers, as far as the gateway's own limit allows. A preference that is not
     /// understood or goes too far is passed over, as the RFC has it.
     pub(super) fn of(headers: &HeaderMap, limit: Duration) -> Self {
-        let wait = preference(headers, "wait").and_then(|seconds| seconds.parse().ok());
+        let wait = preference(headers, "wait")
+            .filter(|seconds| seconds.bytes().all(|byte| byte.is_ascii_digit()));
+        let wait = wait.and_then(|seconds| seconds.parse().ok());
         let wait = wait.filter(|seconds| Duration::from_secs(*seconds) <= limit);
         let is_async = preference(headers, "respond-async").is_some();
         let mut applied = Vec::new();
@@ -76,7 +78,8 @@ mod tests {
     #[test]
     fn a_caller_waits_as_long_as_it_prefers_and_no_longer_than_the_limit() {
         let seconds = Duration::from_secs;
-        let cases: [(&[&str], _, _); 8] = [
+        let cases: [(&[&str], _, _); 9] = [
+            (&["wait=+5"], seconds(10), ""),
             (&[], seconds(10), ""),
             (&["wait=3"], seconds(3), "wait=3"),
             (&["wait=11"], seconds(10), ""),

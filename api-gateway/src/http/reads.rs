@@ -1,5 +1,7 @@
 //! Reading: the gateway has none of the objects, so it asks their owner.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use events::query::{Answer, Listing, Object, Page, Query, QueryOf, Regist, UserTicket};
@@ -13,6 +15,10 @@ use tracing::warn;
 use super::Gateway;
 use super::envelope::{callers_id, success};
 use super::problem::{BUSY, Problem};
+
+/// How long question and answer may travel beside the time that the owner has, so that its own
+/// word that it took too long arrives.
+const ON_THE_WAY: Duration = Duration::from_secs(1);
 
 /// What a caller is shown of an object.
 pub(super) trait Shown: Object {
@@ -115,7 +121,7 @@ pub(super) async fn list<O: Shown>(
 async fn ask<O: Shown>(gateway: &Gateway, query: &QueryOf<O>) -> Result<Answer<O>, Problem> {
     let question = serde_json::to_string(query).expect("a question has string keys");
     let bus = &gateway.starter().bus;
-    let answer = bus.ask(O::OWNER, question, ANSWER_LIMIT).await;
+    let answer = bus.ask(O::OWNER, question, ANSWER_LIMIT + ON_THE_WAY).await;
     let answer = answer.map_err(|error| no_answer(&error))?;
     serde_json::from_str(&answer).map_err(|error| {
         let service = O::OWNER.0;

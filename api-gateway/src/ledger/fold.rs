@@ -5,7 +5,9 @@
 
 use events::choreography::Outcome;
 use events::progress::{Progress, Status};
-use events::{Event, Reason, RegistId, SagaId, TicketId, Timestamp, UserId, UserTicketId};
+use events::{
+    Class, Event, MessageType, Reason, RegistId, SagaId, TicketId, Timestamp, UserId, UserTicketId,
+};
 
 use super::timeline::Timeline;
 
@@ -25,10 +27,11 @@ pub struct Row {
 pub fn fold(row: Option<Row>, event: &Event) -> Row {
     let mut row = row.unwrap_or_else(|| Row::new(event.saga_id));
     let seen = event.message.particulars();
-    keep_least(&mut row.user_id, seen.user_id);
-    keep_least(&mut row.ticket_id, seen.ticket_id);
-    keep_least(&mut row.user_ticket_id, seen.user_ticket_id);
-    keep_least(&mut row.regist_id, seen.regist_id);
+    let keep = Keep::of(&row, event);
+    keep.one(&mut row.user_id, seen.user_id);
+    keep.one(&mut row.ticket_id, seen.ticket_id);
+    keep.one(&mut row.user_ticket_id, seen.user_ticket_id);
+    keep.one(&mut row.regist_id, seen.regist_id);
     if let Some(reason) = seen.reason {
         let known = row.reason.as_ref().map(Reason::as_str);
         if known.is_none_or(|known| reason.as_str() < known) {
@@ -39,12 +42,37 @@ pub fn fold(row: Option<Row>, event: &Event) -> Row {
     row
 }
 
-/// All messages of a saga agree on these; should they not, the order they came in must not show.
-fn keep_least<T: Ord + Copy>(known: &mut Option<T>, seen: Option<T>) {
-    *known = match (*known, seen) {
-        (Some(known), Some(seen)) => Some(known.min(seen)),
-        (known, seen) => known.or(seen),
-    };
+/// Which of two ids to keep. All messages of a saga agree on them, but for the commands of two
+/// requests that were sent with one `Idempotency-Key`: there it counts what the participants say,
+/// who answered the first. Else the least, so that the order they came in does not show.
+enum Keep {
+    Known,
+    Seen,
+    Least,
+}
+
+impl Keep {
+    fn of(row: &Row, event: &Event) -> Self {
+        let is_command = |message: MessageType| message.class() == Class::Command;
+        let mut entries = row.timeline.entries().iter();
+        let is_told = entries.any(|entry| !is_command(entry.message_type));
+        match (is_told, is_command(event.message_type())) {
+            (true, true) => Self::Known,
+            (false, false) => Self::Seen,
+            (true, false) | (false, true) => Self::Least,
+        }
+    }
+
+    fn one<T: Ord + Copy>(&self, known: &mut Option<T>, seen: Option<T>) {
+        *known = match (*known, seen) {
+            (Some(known), Some(seen)) => Some(match self {
+                Self::Known => known,
+                Self::Seen => seen,
+                Self::Least => known.min(seen),
+            }),
+            (known, seen) => known.or(seen),
+        };
+    }
 }
 
 impl Row {
@@ -208,6 +236,62 @@ mod tests {
         for i in 0..k {
             orders(events, k - 1, seen);
             events.swap(if k.is_multiple_of(2) { i } else { 0 }, k - 1);
+        }
+    }
+
+    /// Two requests with one key: only what was done shows, whichever command came when.
+    #[test]
+    fn what_the_participants_did_counts_and_not_what_another_request_asked_for() {
+        let mut story = Story::begins();
+        let command = story.events[0].clone();
+        let other = |id: u128| {
+            let mut other = command.clone();
+            other.message = PurchaseAndRegister {
+                user_id: UserId(1),
+                ticket_id: TicketId(1),
+                user_ticket_id: UserTicketId(uuid::Uuid::from_u128(id)),
+            }
+            .into();
+            other
+        };
+        let ids = command.message.particulars();
+        let done = Event::caused(
+            &Cause {
+                by: &command,
+                source: "ticket-worker",
+                time: at(1),
+            },
+            TicketPurchased {
+                user_id: ids.user_id.unwrap(),
+                ticket_id: ids.ticket_id.unwrap(),
+                user_ticket_id: ids.user_ticket_id.unwrap(),
+            }
+            .into(),
+        );
+        story.events.push(done.clone());
+        let row = |events: &[Event]| {
+            let row = events
+                .iter()
+                .fold(None, |row, event| Some(fold(row, event)));
+            row.unwrap()
+        };
+        let expected = row(&story.events);
+        for other in [other(0), other(u128::MAX)] {
+            for events in [
+                [command.clone(), other.clone(), done.clone()],
+                [other.clone(), command.clone(), done.clone()],
+                [command.clone(), done.clone(), other],
+            ] {
+                let row = row(&events);
+                assert_eq!(
+                    (row.user_id, row.ticket_id, row.user_ticket_id),
+                    (
+                        expected.user_id,
+                        expected.ticket_id,
+                        expected.user_ticket_id
+                    )
+                );
+            }
         }
     }
 

@@ -38,10 +38,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// The rows that exist of these sagas; one that cannot be read is reported by itself.
     async fn load(&self, sagas: &[SagaId]) -> Result<Vec<Result<Row, UnreadableRow>>, LedgerError>;
 
-    /// At most `limit` sagas that started before the mark, newest first. One that cannot be read is
-    /// left out.
-    async fn list(&self, which: Which, before: Mark, limit: usize)
-    -> Result<Vec<Row>, LedgerError>;
+    /// At most `limit` sagas that started before the mark, newest first.
+    async fn list(&self, which: Which, before: Mark, limit: usize) -> Result<Listed, LedgerError>;
 
     /// Takes or renews the lease, unless another owner holds it at [`Lease::now`].
     async fn claim(&self, lease: &Lease<'_>) -> Result<Claim, LedgerError>;
@@ -167,14 +165,27 @@ fn row_from(
     })
 }
 
+/// A part of a list.
+#[derive(Debug)]
+pub struct Listed {
+    /// One that cannot be read is left out.
+    pub rows: Vec<Row>,
+    /// How many there were, those included that cannot be read.
+    pub found: usize,
+}
+
 /// What can be read of these.
-fn readable(rows: impl Iterator<Item = Stored>) -> Vec<Row> {
-    let readable = rows.filter_map(|stored| {
+fn readable(stored: Vec<Stored>) -> Listed {
+    let found = stored.len();
+    let readable = stored.into_iter().filter_map(|stored| {
         row_from(stored)
             .inspect_err(|problem| error!(error = chain(problem), "a row is left out of a list"))
             .ok()
     });
-    readable.collect()
+    Listed {
+        rows: readable.collect(),
+        found,
+    }
 }
 
 /// The columns that are written only so that an operator can ask for them in SQL.

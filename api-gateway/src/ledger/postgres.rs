@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use super::desk::BREATH;
 use super::{
-    Claim, Derived, Ledger, LedgerError, Mark, Projection, Row, Saved, Stored, UnreadableRow,
-    Which, readable, reason_text, row_from,
+    Claim, Derived, Ledger, LedgerError, Listed, Mark, Projection, Row, Saved, Stored,
+    UnreadableRow, Which, readable, reason_text, row_from,
 };
 
 #[derive(Clone, Debug)]
@@ -97,12 +97,7 @@ impl Ledger for PostgresLedger {
         Ok(stored.into_iter().map(row_from).collect())
     }
 
-    async fn list(
-        &self,
-        which: Which,
-        before: Mark,
-        limit: usize,
-    ) -> Result<Vec<Row>, LedgerError> {
+    async fn list(&self, which: Which, before: Mark, limit: usize) -> Result<Listed, LedgerError> {
         let query = match which {
             Which::All => sqlx::query_as(LIST_ALL),
             Which::Unfinished => sqlx::query_as(LIST_UNFINISHED),
@@ -117,7 +112,7 @@ impl Ledger for PostgresLedger {
             Which::All | Which::Unfinished => query,
         };
         let stored: Vec<Stored> = answered(query.fetch_all(&self.pool)).await?;
-        Ok(readable(stored.into_iter()))
+        Ok(readable(stored))
     }
 
     async fn claim(&self, lease: &super::Lease<'_>) -> Result<Claim, LedgerError> {

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use super::{
-    Claim, Derived, Ledger, LedgerError, Mark, Projection, Row, Saved, Stored, UnreadableRow,
-    Which, readable, reason_text, row_from,
+    Claim, Derived, Ledger, LedgerError, Listed, Mark, Projection, Row, Saved, Stored,
+    UnreadableRow, Which, readable, reason_text, row_from,
 };
 
 #[derive(Clone, Debug)]
@@ -106,12 +106,7 @@ impl Ledger for SqliteLedger {
             .collect())
     }
 
-    async fn list(
-        &self,
-        which: Which,
-        before: Mark,
-        limit: usize,
-    ) -> Result<Vec<Row>, LedgerError> {
+    async fn list(&self, which: Which, before: Mark, limit: usize) -> Result<Listed, LedgerError> {
         let query = match which {
             Which::All => sqlx::query_as(LIST_ALL),
             Which::Unfinished => sqlx::query_as(LIST_UNFINISHED),
@@ -126,7 +121,7 @@ impl Ledger for SqliteLedger {
             Which::All | Which::Unfinished => query,
         };
         let stored: Vec<Text> = query.fetch_all(&self.pool).await?;
-        Ok(readable(stored.into_iter().map(parsed)))
+        Ok(readable(stored.into_iter().map(parsed).collect()))
     }
 
     async fn claim(&self, lease: &super::Lease<'_>) -> Result<Claim, LedgerError> {

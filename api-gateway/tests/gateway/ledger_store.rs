@@ -126,6 +126,7 @@ async fn sagas_are_listed_newest_first_from_a_mark_on(ledger: &dyn Ledger) {
     let list = async |which, before, limit| {
         let listed = ledger.list(which, before, limit).await.unwrap();
         let seconds = listed
+            .rows
             .iter()
             .map(|row| row.started_at().unwrap().as_micros() / 1_000_000);
         seconds.collect::<Vec<_>>()

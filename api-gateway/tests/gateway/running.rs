@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use api_gateway::ledger::{
-    Claim, Lease, Ledger, LedgerError, Mark, Projection, Row, Saved, UnreadableRow, Which,
+    Claim, Lease, Ledger, LedgerError, Listed, Mark, Projection, Row, Saved, UnreadableRow, Which,
 };
 use api_gateway::{Front, GatewayConfig, Surroundings};
 use async_trait::async_trait;
@@ -157,12 +157,7 @@ impl Ledger for Watched {
         self.ledger.load(sagas).await
     }
 
-    async fn list(
-        &self,
-        which: Which,
-        before: Mark,
-        limit: usize,
-    ) -> Result<Vec<Row>, LedgerError> {
+    async fn list(&self, which: Which, before: Mark, limit: usize) -> Result<Listed, LedgerError> {
         self.here()?;
         self.ledger.list(which, before, limit).await
     }

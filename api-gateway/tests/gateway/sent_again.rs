@@ -60,7 +60,7 @@ async fn a_key_with_other_fields_is_422_and_starts_nothing() {
     assert_eq!(reused.status(), StatusCode::UNPROCESSABLE_ENTITY);
     let problem = body(reused).await;
     assert_eq!(problem["type"], json!("/problems/idempotency-key-reused"));
-    assert_eq!(problem["sagaId"], body(running).await["data"]["sagaId"]);
+    assert_eq!(problem["sagaId"], Value::Null);
     assert_eq!(gateway.bus.published.lock().unwrap().len(), 1);
 }
 
@@ -71,8 +71,12 @@ async fn an_answer_that_was_given_to_other_fields_is_422() {
     let decided = elsewhere.bus.last_published();
     // The workers repeat what they decided, whatever they are sent now.
     let gateway = Running::with(FakeBus::new(move |_| completed(&decided))).await;
-    let reused = gateway.post_with(OTHER_FIELDS, &[KEY]).await;
-    assert_eq!(reused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    for _ in 0..2 {
+        let reused = gateway.post_with(OTHER_FIELDS, &[KEY]).await;
+        assert_eq!(reused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    let first = gateway.post_with(GOOD, &[KEY]).await;
+    assert_eq!(first.status(), StatusCode::OK);
 }
 
 #[tokio::test]

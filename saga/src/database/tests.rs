@@ -1,7 +1,5 @@
 //! A database that says nothing: while it is waited for, while it is in use, and for ever.
 
-use std::time::Instant;
-
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -53,7 +51,7 @@ async fn a_server_that_went_silent_is_down() {
         health = database.ping("test") => assert!(health.is_up(), "{health}"),
     }
     // Nobody passes anything on any more.
-    let asked = tokio::time::timeout(CONNECT_LIMIT * 2, database.ping("test"));
+    let asked = timeout(CONNECT_LIMIT * 2, database.ping("test"));
     assert!(!asked.await.expect("an answer").is_up());
 }
 
@@ -98,7 +96,7 @@ async fn connections_that_are_lost_without_a_word_do_not_keep_their_places_in_th
         let healths = futures_util::future::join_all(asked).await;
         assert!(healths.iter().all(|health| !health.is_up()), "{healths:?}");
         let recovered = async { while !database.ping("test").await.is_up() {} };
-        tokio::time::timeout(PATIENCE, recovered).await.unwrap();
+        timeout(PATIENCE, recovered).await.unwrap();
     };
     tokio::select! {
         () = line(listener, address, losses.subscribe()) => unreachable!("it goes on"),

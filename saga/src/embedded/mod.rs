@@ -193,7 +193,10 @@ impl Bus for EmbeddedBus {
     }
 
     fn health(&self) -> watch::Receiver<Health> {
-        self.health.clone()
+        let mut health = self.health.clone();
+        // A receiver tells of changes from now on, as that of the other bus does.
+        health.mark_unchanged();
+        health
     }
 
     async fn close(&self) {

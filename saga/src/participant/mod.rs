@@ -22,6 +22,7 @@ use waiting::{Stopped, Waiting};
 use crate::bus::{
     Bus, Consumer, Delivery, DeliveryTag, PublishError, Queue, Settlement, TopologyError,
 };
+use crate::database::limited;
 use crate::decision::{Decider, Moment, decide_batch};
 use crate::failure::{Failure, chain};
 use crate::retry::RetryPolicy;
@@ -287,7 +288,7 @@ impl ParticipantLoop {
     /// knows more: one that does not answer is away.
     async fn react(&self, events: &[Event]) -> Tried {
         let reacting = AssertUnwindSafe(self.participant.react(events)).catch_unwind();
-        match tokio::time::timeout(HANDLING_LIMIT, reacting).await {
+        match limited(HANDLING_LIMIT, reacting).await {
             Ok(Ok(Ok(replies))) if replies.len() == events.len() => Tried::Replied(replies),
             Ok(Ok(Ok(replies))) => Tried::Failed(Failure::handling(format!(
                 "{} replies to {} events",
@@ -304,7 +305,7 @@ impl ParticipantLoop {
     /// A batch of no events only reads, and changes nothing.
     async fn database_answers(&self) -> bool {
         let asking = AssertUnwindSafe(self.participant.react(&[])).catch_unwind();
-        let answer = tokio::time::timeout(ANSWER_LIMIT, asking).await;
+        let answer = limited(ANSWER_LIMIT, asking).await;
         !matches!(answer, Err(_) | Ok(Ok(Err(Failure::Unavailable(_)))))
     }
 

@@ -72,13 +72,14 @@ impl Alarm {
         if depth == self.depth || (has_grown && lately) {
             return Ok(());
         }
-        self.depth = depth;
         let mended = if has_grown {
             mend(&self.settings).await
         } else {
             Ok(())
         };
-        self.peek().await?;
+        // What fails here is looked at again.
+        self.peek(depth).await?;
+        self.depth = depth;
         if has_grown {
             self.told = Some(Instant::now());
             self.tell(mended.as_ref().err());
@@ -86,9 +87,9 @@ impl Alarm {
         Ok(())
     }
 
-    async fn peek(&mut self) -> Result<(), DeadLetterError> {
+    async fn peek(&mut self, depth: u64) -> Result<(), DeadLetterError> {
         self.seen.values_mut().for_each(|events| *events = 0);
-        if let (Some(letters), 1..) = (&mut self.letters, self.depth) {
+        if let (Some(letters), 1..) = (&mut self.letters, depth) {
             for (failure, events) in letters.peek_unrouted(PEEK).await? {
                 self.seen.insert(failure, events);
             }

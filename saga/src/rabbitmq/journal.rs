@@ -28,6 +28,10 @@ const OFFSET: &str = "x-stream-offset";
 /// end of a stream. Should it be slower, the journal is read again, which is safe.
 const PROOF_WITHIN: Duration = Duration::from_secs(5);
 
+/// A session that says nothing for so long is opened again, because nothing tells an idle journal
+/// from a consumer that a restarting broker forgot. It costs an idle system one message each time.
+const SILENCE: Duration = Duration::from_secs(10);
+
 pub(super) struct StreamReader {
     subscription: Subscription,
     /// The offset to go on with, shared with the subscription that reopens the stream there.
@@ -36,6 +40,8 @@ pub(super) struct StreamReader {
     session: u64,
     /// By when it has to show that the journal reaches as far as was read; none once it has.
     proof_due: Option<Instant>,
+    /// When the session last said something, or began.
+    heard: Instant,
 }
 
 /// The offset of the first message to read.
@@ -54,6 +60,7 @@ impl StreamReader {
             next,
             session: 0,
             proof_due: None,
+            heard: Instant::now(),
         }
     }
 
@@ -64,18 +71,19 @@ impl StreamReader {
             if self.session != self.subscription.epoch() {
                 self.session = self.subscription.epoch();
                 let is_going_on = self.next.load(Ordering::Relaxed) > 0;
-                self.proof_due = is_going_on.then(|| Instant::now() + PROOF_WITHIN);
+                self.heard = Instant::now();
+                self.proof_due = is_going_on.then(|| self.heard + PROOF_WITHIN);
             }
-            let next = self.subscription.next_of_session();
-            let next = match self.proof_due {
-                Some(due) => timeout_at(due, next).await,
-                None => Ok(next.await),
-            };
-            match next {
-                Ok(Some(message)) => return message,
+            let due = self.proof_due.unwrap_or(self.heard + SILENCE);
+            match timeout_at(due, self.subscription.next_of_session()).await {
+                Ok(Some(message)) => {
+                    self.heard = Instant::now();
+                    return message;
+                }
                 // The session has ended; there will be another.
                 Ok(None) => {}
-                Err(_) => self.start_over(),
+                Err(_) if self.proof_due.is_some() => self.start_over(),
+                Err(_) => self.subscription.reopen(Pace::Full),
             }
         }
     }

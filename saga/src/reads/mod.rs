@@ -11,10 +11,10 @@ use async_trait::async_trait;
 use events::query::{Answer, Listing, Object, Page, Query, QueryOf};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use tracing::warn;
 
 use crate::bus::{Bus, Question, Questions, TopologyError};
+use crate::database::limited;
 use crate::failure::{Failure, chain};
 use crate::tasks::Tasks;
 
@@ -81,7 +81,7 @@ async fn answer<O: Object>(reads: &impl Reads<O>, question: Question) {
             return;
         }
     };
-    let read = timeout(ANSWER_LIMIT, read(reads, query)).await;
+    let read = limited(ANSWER_LIMIT, read(reads, query)).await;
     let answer = match read {
         Ok(Ok(answer)) => answer,
         Ok(Err(failure)) => unavailable(O::OWNER.0, &chain(&failure)),

@@ -6,7 +6,7 @@ use sqlx::{Encode, QueryBuilder, Row, Sqlite, SqlitePool, Type};
 
 use crate::failure::Failure;
 
-/// What is wanted of a table whose ids are ordered by time.
+/// What is wanted of a table, newest first.
 pub struct Select {
     rows: QueryBuilder<'static, Sqlite>,
     count: QueryBuilder<'static, Sqlite>,
@@ -64,7 +64,7 @@ impl Select {
     ) -> Result<Listing<T>, Failure> {
         let total: i64 = self.count.build().fetch_one(pool).await?.try_get(0)?;
         self.rows
-            .push(" ORDER BY id DESC LIMIT ")
+            .push(" ORDER BY created_at DESC, id DESC LIMIT ")
             .push_bind(page.limit())
             .push(" OFFSET ")
             .push_bind(page.offset());

@@ -221,6 +221,26 @@ async fn a_tag_of_a_lost_line_settles_nothing_that_came_over_the_next() {
     .await;
 }
 
+/// Longer than a journal may say nothing before it is opened again.
+const LONGER_THAN_SILENCE: Duration = Duration::from_secs(12);
+
+#[tokio::test]
+async fn a_journal_that_was_silent_goes_on_and_repeats_nothing() {
+    with_broker(async |broker| {
+        let bus = broker.bus().await;
+        let mut journal = bus.read_journal(JournalStart::First).await.unwrap();
+        for event in commands(2) {
+            bus.publish(std::slice::from_ref(&event)).await.unwrap();
+            let page = within("a page", journal.read(10)).await;
+            let seen: Vec<_> = page.entries.into_iter().map(Result::unwrap).collect();
+            assert_eq!(seen, [event]);
+            let nothing = tokio::time::timeout(LONGER_THAN_SILENCE, journal.read(10));
+            nothing.await.unwrap_err();
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_closed_bus_has_published_what_was_waiting_and_takes_no_more() {
     with_broker(async |broker| {

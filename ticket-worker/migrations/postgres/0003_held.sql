@@ -5,6 +5,6 @@ ALTER TABLE user_ticket
     ADD COLUMN version bigint NOT NULL DEFAULT 0;
 UPDATE user_ticket SET held_by = saga_id;
 
--- What lists are filtered by. The ids are in the order of time.
-CREATE INDEX user_ticket_of_user ON user_ticket (user_id, id) WHERE deleted_at IS NULL;
-CREATE INDEX user_ticket_of_ticket ON user_ticket (ticket_id, id) WHERE deleted_at IS NULL;
+-- What lists are filtered by, newest first.
+CREATE INDEX user_ticket_of_user ON user_ticket (user_id, created_at, id) WHERE deleted_at IS NULL;
+CREATE INDEX user_ticket_of_ticket ON user_ticket (ticket_id, created_at, id) WHERE deleted_at IS NULL;

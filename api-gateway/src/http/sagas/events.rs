@@ -26,6 +26,8 @@ use crate::ledger::Row;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Proxies close connections that say nothing for half a minute or so.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// The name and the id of the last event of a stream.
+const END: &str = "end";
 /// How many streams a gateway has open at most: a thousand lookups a second.
 pub(in crate::http) const MOST_STREAMS: usize = 512;
 
@@ -66,7 +68,7 @@ pub(in crate::http) async fn get(
     };
     if let Some(row) = row {
         // Tells a browser that it has everything and need not come again.
-        if row.outcome().is_some() && watch.told.len() == row.timeline.entries().len() {
+        if last_event(&headers) == Some(END) {
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
         watch.learn(&row);
@@ -79,11 +81,14 @@ pub(in crate::http) async fn get(
 
 /// Everything up to the event that the caller got last.
 fn told(row: &Row, headers: &HeaderMap) -> HashSet<EventId> {
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let last = last.and_then(|id| Uuid::try_parse(id).ok());
+    let last = last_event(headers).and_then(|id| Uuid::try_parse(id).ok());
     let ids = || row.timeline.entries().iter().map(|entry| entry.id);
     let position = ids().position(|id| Some(id.0) == last);
     ids().take(position.map_or(0, |last| last + 1)).collect()
+}
+
+fn last_event(headers: &HeaderMap) -> Option<&str> {
+    headers.get("last-event-id").and_then(|id| id.to_str().ok())
 }
 
 impl Watch {
@@ -121,8 +126,8 @@ impl Watch {
         }
         if row.outcome().is_some() {
             let end = View::of(row, Timestamp::now()).without_timeline();
-            self.pending
-                .push(with_json(Event::default().event("end"), &end));
+            let event = Event::default().id(END).event(END);
+            self.pending.push(with_json(event, &end));
             self.is_over = true;
         }
     }

@@ -17,7 +17,7 @@ use crate::http::envelope::success;
 use crate::http::parameters::{Parameters, RawParameters};
 use crate::http::problem::Problem;
 use crate::http::{Gateway, WHOLE_NUMBER};
-use crate::ledger::{Mark, Row, Which};
+use crate::ledger::{Listed, Mark, Row, Which};
 
 const DEFAULT_LIMIT: usize = 20;
 const MOST: usize = 100;
@@ -79,13 +79,14 @@ fn wanted(raw: RawParameters) -> Result<Wanted, Problem> {
 async fn collect(gateway: &Gateway, wanted: &Wanted) -> Result<(Vec<Row>, Option<Mark>), Problem> {
     let (mut found, mut before, mut looked_at) = (Vec::new(), wanted.before, 0);
     while looked_at < LOOKED_AT {
-        let rows = gateway.ledger().list(wanted.which, before, MOST).await;
-        let rows = rows.map_err(|problem| {
+        let listed = gateway.ledger().list(wanted.which, before, MOST).await;
+        let Listed { rows, found: there } = listed.map_err(|problem| {
             warn!(error = chain(&problem), "sagas cannot be listed");
             Problem::unavailable("the ledger cannot be read now; ask again")
         })?;
-        let is_last = rows.len() < MOST;
-        looked_at += rows.len();
+        // A page of nothing but what cannot be read leads nowhere either.
+        let is_last = there < MOST || rows.is_empty();
+        looked_at += there;
         for row in rows {
             before = Mark::of(&row);
             if wanted.status.is_none_or(|status| status == row.status()) {
