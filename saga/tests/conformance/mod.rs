@@ -135,6 +135,7 @@ macro_rules! conformance {
             questions {
                 each_question_gets_its_own_answer_from_the_service_it_is_put_to
                 a_question_that_nobody_answers_is_given_up_after_its_limit
+                a_question_waits_for_a_service_that_is_just_starting
                 replicas_share_the_questions
                 questions_wait_for_no_event
             }

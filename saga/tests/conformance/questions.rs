@@ -74,6 +74,20 @@ pub(crate) async fn a_question_that_nobody_answers_is_given_up_after_its_limit<B
     assert_eq!(answer.expect("an answer"), "still here");
 }
 
+pub(crate) async fn a_question_waits_for_a_service_that_is_just_starting<B: Broker>(broker: &B) {
+    let bus = broker.client().await;
+    let starting = async {
+        tokio::time::sleep(IMPATIENCE).await;
+        answer_all(answering(&bus, TICKET_WORKER).await, "yes").await;
+    };
+    tokio::select! {
+        answer = ask(&bus, TICKET_WORKER, "anybody?") => {
+            assert_eq!(answer.expect("an answer"), "anybody? yes");
+        }
+        () = starting => {}
+    }
+}
+
 pub(crate) async fn replicas_share_the_questions<B: Broker>(broker: &B) {
     let bus = broker.client().await;
     let one = answering(&bus, TICKET_WORKER).await;
