@@ -24,9 +24,9 @@ const DECISIONS: &str = "INSERT INTO decision \
     FROM (SELECT * FROM decision LIMIT 1) one, generate_series(1, $1) n";
 
 const TICKETS: &str = "INSERT INTO user_ticket \
-    (id, created_at, updated_at, deleted_at, user_id, ticket_id, saga_id) \
+    (id, created_at, updated_at, deleted_at, user_id, ticket_id, saga_id, held_by, version) \
     SELECT pg_temp.minted(n, 'ticket'), created_at, updated_at, deleted_at, -n, ticket_id, \
-    pg_temp.minted(n, 'saga') \
+    pg_temp.minted(n, 'saga'), pg_temp.minted(n, 'saga'), version \
     FROM (SELECT * FROM user_ticket LIMIT 1) one, generate_series(1, $1) n";
 
 const REGISTRATIONS: &str = "INSERT INTO regist \
