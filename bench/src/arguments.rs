@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     )]
     pub(crate) database_url: String,
     /// What to measure
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Variant::ALL)]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Variant::COMPARED)]
     pub(crate) variants: Vec<Variant>,
     /// Sagas in flight, one measurement each
     #[arg(long, value_delimiter = ',', default_value = "1,64,2000")]
@@ -50,8 +50,21 @@ pub(crate) struct Arguments {
     /// Instead: let so many commands gather while no service runs, then watch them drain
     #[arg(long, value_name = "SAGAS")]
     pub(crate) backlog: Option<u64>,
+    /// Instead: the system with so many finished sagas in its tables, against one with none
+    #[arg(long, value_name = "SAGAS", conflicts_with_all = ["backlog", "variants"])]
+    pub(crate) finished_sagas: Option<i64>,
     #[command(subcommand)]
     pub(crate) role: Option<Role>,
+}
+
+impl Arguments {
+    /// What is measured in each round.
+    pub(crate) fn variants(&self) -> Vec<Variant> {
+        match self.finished_sagas {
+            Some(_) => vec![Variant::System, Variant::Finished],
+            None => self.variants.clone(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Subcommand)]

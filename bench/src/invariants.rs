@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::databases::Databases;
 use crate::failure::BenchError;
+use crate::finished::BOUNDARY;
 use crate::load::Book;
 
 /// The last rows of the ledger are not the only ones: how long any other may be late.
@@ -67,16 +68,23 @@ impl World {
     async fn read(databases: &Databases, sagas: i64) -> Result<Self, BenchError> {
         let mut ticket = PgConnection::connect(&databases.ticket).await?;
         let mut regist = PgConnection::connect(&databases.regist).await?;
-        const TICKETS: &str = "SELECT id, saga_id FROM user_ticket WHERE deleted_at IS NULL";
-        const REGISTS: &str = "SELECT user_ticket_id, saga_id FROM regist WHERE deleted_at IS NULL";
-        const DECISIONS: &str = "SELECT count(*) FROM decision";
-        let tickets: Vec<(Uuid, Uuid)> = sqlx::query_as(TICKETS).fetch_all(&mut ticket).await?;
-        let regists: Vec<(Uuid, Uuid)> = sqlx::query_as(REGISTS).fetch_all(&mut regist).await?;
+        const TICKETS: &str = "SELECT id, saga_id FROM user_ticket \
+            WHERE deleted_at IS NULL AND saga_id > $1";
+        const REGISTS: &str = "SELECT user_ticket_id, saga_id FROM regist \
+            WHERE deleted_at IS NULL AND saga_id > $1";
+        let tickets: Vec<(Uuid, Uuid)> = sqlx::query_as(TICKETS)
+            .bind(BOUNDARY)
+            .fetch_all(&mut ticket)
+            .await?;
+        let regists: Vec<(Uuid, Uuid)> = sqlx::query_as(REGISTS)
+            .bind(BOUNDARY)
+            .fetch_all(&mut regist)
+            .await?;
         let world = Self {
             live_tickets: tickets.into_iter().collect(),
             live_registrations: regists.into_iter().collect(),
-            ticket_decisions: sqlx::query_scalar(DECISIONS).fetch_one(&mut ticket).await?,
-            regist_decisions: sqlx::query_scalar(DECISIONS).fetch_one(&mut regist).await?,
+            ticket_decisions: decisions(&mut ticket).await?,
+            regist_decisions: decisions(&mut regist).await?,
             ledger: Ledger::read(&databases.gateway, sagas).await?,
         };
         ticket.close().await?;
@@ -85,16 +93,25 @@ impl World {
     }
 }
 
+async fn decisions(connection: &mut PgConnection) -> Result<i64, BenchError> {
+    const COUNT: &str = "SELECT count(*) FROM decision WHERE saga_id > $1";
+    let counting = sqlx::query_scalar(COUNT).bind(BOUNDARY);
+    Ok(counting.fetch_one(connection).await?)
+}
+
 impl Ledger {
     /// Reads until all sagas are over in it, or until it had its time.
     async fn read(gateway: &str, sagas: i64) -> Result<Self, BenchError> {
         const COUNT: &str = "SELECT count(*), \
             count(*) FILTER (WHERE status NOT IN ('running', 'compensating')), \
-            count(*) FILTER (WHERE status = 'completed') FROM saga";
+            count(*) FILTER (WHERE status = 'completed') FROM saga WHERE saga_id > $1";
         let mut connection = PgConnection::connect(gateway).await?;
         let since = Instant::now();
         loop {
-            let counted: (i64, i64, i64) = sqlx::query_as(COUNT).fetch_one(&mut connection).await?;
+            let counted: (i64, i64, i64) = sqlx::query_as(COUNT)
+                .bind(BOUNDARY)
+                .fetch_one(&mut connection)
+                .await?;
             let (all, over, completed) = counted;
             if over >= sagas || since.elapsed() > LEDGER_LIMIT {
                 connection.close().await?;

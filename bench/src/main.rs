@@ -6,6 +6,7 @@ mod cpu;
 mod databases;
 mod drain;
 mod failure;
+mod finished;
 mod invariants;
 mod listening;
 mod load;

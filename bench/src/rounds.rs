@@ -83,9 +83,13 @@ impl<'a> Run<'a> {
 
     async fn rounds(&mut self) -> Result<Vec<(Variant, Home)>, BenchError> {
         let mut homes = Vec::new();
-        let variants = self.arguments.variants.iter();
-        for &variant in variants.filter(|variant| **variant != Variant::Relay) {
+        let variants = self.arguments.variants().into_iter();
+        for variant in variants.filter(|variant| *variant != Variant::Relay) {
             homes.push((variant, self.home(variant).await?));
+        }
+        if let (Some(sagas), Some((_, home))) = (self.arguments.finished_sagas, homes.last()) {
+            System::start(home).await?.stop().await?;
+            home.fill(sagas).await?;
         }
         let bare = self.names.bare();
         let database = databases::create(&self.arguments.database_url, &bare).await?;
@@ -94,7 +98,7 @@ impl<'a> Run<'a> {
             let measured = bare::measure(amqp, &bare, &database).await?;
             eprintln!("round {}: {measured:.1?}", round + 1);
             self.findings.bare.push(measured);
-            if self.arguments.variants.contains(&Variant::Relay) {
+            if self.arguments.variants().contains(&Variant::Relay) {
                 self.relay(round).await?;
             }
             for (variant, home) in &homes {

@@ -90,6 +90,8 @@ const LONE_SAGA: f64 = 1.05;
 /// At one saga in flight, the median against one commit and three hops.
 const OVER_BARE: f64 = 3.0;
 const HOPS: f64 = 3.0;
+/// A saga's cost must not grow with the number of sagas ever run.
+const HISTORY: f64 = 0.9;
 /// Memory that grows by less while the last third of a backlog drains is flat.
 const FLAT: f64 = 1.1;
 /// The rate of the last third of a drain, of that of the first.
@@ -102,6 +104,7 @@ impl Summary {
         let ratios = cells.ratios(arguments);
         let bare = bare(findings);
         let mut bounds = throughput_bounds(&ratios);
+        bounds.extend(history_bounds(&ratios));
         bounds.extend(latency_bounds(&rows, &ratios, bare.as_ref()));
         bounds.extend(findings.drain.iter().flat_map(drain_bounds));
         Self {
@@ -130,7 +133,7 @@ impl Cells<'_> {
     }
 
     fn rows(&self, arguments: &Arguments) -> Vec<Row> {
-        let variants = &arguments.variants;
+        let variants = &arguments.variants();
         let numbers = arguments.in_flight.iter();
         let pairs = numbers.flat_map(|number| variants.iter().map(move |v| (*v, *number)));
         pairs
@@ -218,6 +221,18 @@ fn bare(findings: &Findings) -> Option<Bare> {
         commit_us: over(|bare| bare.commit),
         hop_us: over(|bare| bare.hop),
     })
+}
+
+/// What is left of the rate with a long history in the tables.
+fn history_bounds(ratios: &[Ratio]) -> Vec<Bound> {
+    let title = Variant::Finished.title();
+    let with_history = ratios.iter().filter(|ratio| ratio.to == title);
+    let bound = |ratio: &Ratio| {
+        let n = ratio.in_flight;
+        let claim = format!("sagas/s at {n} in flight with {title} in the tables, times without");
+        Bound::at_least(&claim, 1.0 / ratio.sagas_per_second, HISTORY)
+    };
+    with_history.map(bound).collect()
 }
 
 fn throughput_bounds(ratios: &[Ratio]) -> Vec<Bound> {

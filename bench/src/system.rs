@@ -12,6 +12,7 @@ use tokio::process::Command;
 
 use crate::databases::{self, Databases};
 use crate::failure::BenchError;
+use crate::finished;
 use crate::invariants::{self, Told};
 use crate::load::{Generator, SharedBook};
 use crate::meter::{Load, Measured};
@@ -53,6 +54,11 @@ impl Home {
     pub(crate) async fn violations(&self) -> Result<Vec<String>, BenchError> {
         let told = Told::by(&self.book.lock());
         invariants::check(&self.databases, told).await
+    }
+
+    /// Fills the tables with finished sagas, like the one that has run here by now.
+    pub(crate) async fn fill(&self, sagas: i64) -> Result<(), BenchError> {
+        finished::fill(&self.databases, sagas).await
     }
 
     fn processes(&self) -> Result<Vec<Process>, BenchError> {

@@ -314,6 +314,25 @@ mod tests {
     }
 
     #[test]
+    fn without_its_binding_no_message_of_a_step_has_a_queue_left_and_all_see_it() {
+        let topology = topology("");
+        for step in choreography::steps() {
+            let (router, key) = (format!("{}.router", front(step)), format!("{}.#", step.on));
+            let bindings = topology.bindings.iter();
+            let bound = bindings.filter(|bound| bound.from == router && bound.key == key);
+            assert_eq!(
+                bound.count(),
+                1,
+                "{key} would be missed by one and had by another"
+            );
+        }
+    }
+
+    fn front(step: &Step) -> String {
+        Names::new("").front(step.on.class())
+    }
+
+    #[test]
     fn every_exchange_but_the_last_has_an_alternate() {
         for exchange in topology("").exchanges {
             let is_last = exchange.name == "saga.unrouted";
