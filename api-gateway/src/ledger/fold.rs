@@ -239,21 +239,23 @@ mod tests {
         }
     }
 
+    /// The command of another request with the same key.
+    fn other_request(command: &Event, user_ticket: u128) -> Event {
+        let mut other = command.clone();
+        other.message = PurchaseAndRegister {
+            user_id: UserId(1),
+            ticket_id: TicketId(1),
+            user_ticket_id: UserTicketId(uuid::Uuid::from_u128(user_ticket)),
+        }
+        .into();
+        other
+    }
+
     /// Two requests with one key: only what was done shows, whichever command came when.
     #[test]
     fn what_the_participants_did_counts_and_not_what_another_request_asked_for() {
         let mut story = Story::begins();
         let command = story.events[0].clone();
-        let other = |id: u128| {
-            let mut other = command.clone();
-            other.message = PurchaseAndRegister {
-                user_id: UserId(1),
-                ticket_id: TicketId(1),
-                user_ticket_id: UserTicketId(uuid::Uuid::from_u128(id)),
-            }
-            .into();
-            other
-        };
         let ids = command.message.particulars();
         let done = Event::caused(
             &Cause {
@@ -276,7 +278,10 @@ mod tests {
             row.unwrap()
         };
         let expected = row(&story.events);
-        for other in [other(0), other(u128::MAX)] {
+        for other in [
+            other_request(&command, 0),
+            other_request(&command, u128::MAX),
+        ] {
             for events in [
                 [command.clone(), other.clone(), done.clone()],
                 [other.clone(), command.clone(), done.clone()],
