@@ -32,7 +32,7 @@ use crate::ledger::{Ledger, PostgresLedger, SqliteLedger};
 const NAME: &str = "api-gateway";
 
 /// The schema of the ledger, in the order in which it grew.
-pub const SCHEMA: [SchemaChange; 2] = [
+pub const SCHEMA: [SchemaChange; 3] = [
     SchemaChange {
         version: 1,
         description: "ledger",
@@ -44,6 +44,12 @@ pub const SCHEMA: [SchemaChange; 2] = [
         description: "saga lists",
         postgres: include_str!("../migrations/postgres/0002_saga_lists.sql"),
         sqlite: include_str!("../migrations/sqlite/0002_saga_lists.sql"),
+    },
+    SchemaChange {
+        version: 3,
+        description: "unanswered commands",
+        postgres: include_str!("../migrations/postgres/0003_unanswered_commands.sql"),
+        sqlite: include_str!("../migrations/sqlite/0003_unanswered_commands.sql"),
     },
 ];
 

@@ -26,6 +26,7 @@ pub struct LedgerMetrics {
     pub(crate) events: Counter,
     pub(crate) undecodable: Counter,
     pub(crate) unsupported: Counter,
+    pub(crate) published_again: Counter,
     completed: Counter,
     rejected: Counter,
     compensated: Counter,
@@ -75,6 +76,7 @@ impl LedgerMetrics {
             events: counter!("ledger_projected_events_total"),
             undecodable: counter!("ledger_undecodable_events_total"),
             unsupported: counter!("ledger_unsupported_events_total"),
+            published_again: counter!("ledger_commands_published_again_total"),
             completed: ended(Outcome::Completed),
             rejected: ended(Outcome::Rejected),
             compensated: ended(Outcome::Compensated),
@@ -112,6 +114,10 @@ fn describe() {
     describe_histogram!(
         "gateway_request_duration_seconds",
         "time from request to answer"
+    );
+    describe_counter!(
+        "ledger_commands_published_again_total",
+        "commands that nobody answered for longer than a step takes, and that were published again"
     );
     describe_gauge!(
         "ledger_lag_seconds",

@@ -60,6 +60,17 @@ impl std::ops::Add<Duration> for Timestamp {
     }
 }
 
+impl std::ops::Sub<Duration> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, before: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_sub(time::Duration::try_from(before).unwrap_or(time::Duration::MAX)),
+        )
+    }
+}
+
 impl From<OffsetDateTime> for Timestamp {
     fn from(at: OffsetDateTime) -> Self {
         let at = at.to_offset(time::UtcOffset::UTC);

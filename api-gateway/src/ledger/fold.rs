@@ -20,6 +20,8 @@ pub struct Row {
     pub user_ticket_id: Option<UserTicketId>,
     pub regist_id: Option<RegistId>,
     pub reason: Option<Reason>,
+    /// What started it, to the letter, while nothing has answered that.
+    pub unanswered: Option<Box<Event>>,
     pub timeline: Timeline,
 }
 
@@ -39,7 +41,21 @@ pub fn fold(row: Option<Row>, event: &Event) -> Row {
         }
     }
     row.timeline.add(event);
+    row.unanswered = unanswered(row.unanswered, event, &row.timeline);
     row
+}
+
+/// Of the commands of two requests with one key, the one that the timeline shows.
+fn unanswered(known: Option<Box<Event>>, event: &Event, timeline: &Timeline) -> Option<Box<Event>> {
+    let mut entries = timeline.entries().iter();
+    if !entries.all(|entry| entry.message_type.class() == Class::Command) {
+        return None;
+    }
+    let order = |event: &Event| (event.time, event.to_json());
+    match known {
+        Some(known) if order(&known) <= order(event) => Some(known),
+        _ => Some(Box::new(event.clone())),
+    }
 }
 
 /// Which of two ids to keep. All messages of a saga agree on them, but for the commands of two
@@ -84,6 +100,7 @@ impl Row {
             user_ticket_id: None,
             regist_id: None,
             reason: None,
+            unanswered: None,
             timeline: Timeline::default(),
         }
     }

@@ -7,6 +7,7 @@ pub mod desk;
 pub mod fold;
 mod postgres;
 pub mod projector;
+mod repair;
 mod sqlite;
 mod timeline;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use events::progress::Progress;
-use events::{Reason, RegistId, SagaId, TicketId, Timestamp, UserId, UserTicketId};
+use events::{Event, Reason, RegistId, SagaId, TicketId, Timestamp, UserId, UserTicketId};
 use saga::bus::JournalPosition;
 use saga::failure::chain;
 use tracing::error;
@@ -40,6 +41,15 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// At most `limit` sagas that started before the mark, newest first.
     async fn list(&self, which: Which, before: Mark, limit: usize) -> Result<Listed, LedgerError>;
+
+    /// At most `limit` sagas without an end that started after the mark and before this time, oldest
+    /// first.
+    async fn unfinished(
+        &self,
+        after: Mark,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Listed, LedgerError>;
 
     /// Takes or renews the lease, unless another owner holds it at [`Lease::now`].
     async fn claim(&self, lease: &Lease<'_>) -> Result<Claim, LedgerError>;
@@ -75,6 +85,12 @@ impl Mark {
             saga_id: row.saga_id,
         }
     }
+
+    /// After it is every saga.
+    pub const OLDEST: Self = Self {
+        started_at: Timestamp::EPOCH,
+        saga_id: SagaId(Uuid::nil()),
+    };
 
     /// Before it is every saga.
     pub const NEWEST: Self = Self {
@@ -146,11 +162,12 @@ type Stored = (
     Option<Uuid>,
     Option<Uuid>,
     Option<String>,
+    Option<String>,
     String,
 );
 
 fn row_from(
-    (id, user, ticket, user_ticket, regist, reason, text): Stored,
+    (id, user, ticket, user_ticket, regist, reason, unanswered, text): Stored,
 ) -> Result<Row, UnreadableRow> {
     let saga_id = SagaId(id);
     let timeline = Timeline::from_text(saga_id, &text);
@@ -161,6 +178,10 @@ fn row_from(
         user_ticket_id: user_ticket.map(UserTicketId),
         regist_id: regist.map(RegistId),
         reason: reason.map(Reason::from),
+        // One that only another build can read is left to that build.
+        unanswered: unanswered
+            .and_then(|json| Event::from_json(json.as_bytes()).ok())
+            .map(Box::new),
         timeline: timeline.map_err(|source| UnreadableRow { saga_id, source })?,
     })
 }
@@ -213,6 +234,12 @@ impl Derived {
             ended_at,
         }
     }
+}
+
+/// The command as SQL text.
+fn unanswered_text(row: &Row) -> Option<String> {
+    let json = row.unanswered.as_ref()?.to_json();
+    Some(String::from_utf8(json).expect("JSON is UTF-8"))
 }
 
 /// The reason as SQL text, which cannot hold the zero character that JSON can.

@@ -8,7 +8,7 @@
 //! next attempt finds that.
 
 use async_trait::async_trait;
-use events::SagaId;
+use events::{SagaId, Timestamp};
 use saga::bus::JournalPosition;
 use saga::database::answered;
 use sqlx::PgPool;
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::desk::BREATH;
 use super::{
     Claim, Derived, Ledger, LedgerError, Listed, Mark, Projection, Row, Saved, Stored,
-    UnreadableRow, Which, readable, reason_text, row_from,
+    UnreadableRow, Which, readable, reason_text, row_from, unanswered_text,
 };
 
 #[derive(Clone, Debug)]
@@ -33,27 +33,32 @@ impl PostgresLedger {
 }
 
 const FIND: &str = "
-    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, unanswered, timeline
     FROM saga WHERE saga_id = $1";
 
 const LOAD: &str = "
-    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, unanswered, timeline
     FROM saga WHERE saga_id = ANY($1)";
 
 const LIST_ALL: &str = "
-    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, unanswered, timeline
     FROM saga WHERE (started_at, saga_id) < ($1, $2)
     ORDER BY started_at DESC, saga_id DESC LIMIT $3";
 
 const LIST_UNFINISHED: &str = "
-    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, unanswered, timeline
     FROM saga WHERE (started_at, saga_id) < ($1, $2) AND ended_at IS NULL
     ORDER BY started_at DESC, saga_id DESC LIMIT $3";
 
 const LIST_OF_USER: &str = "
-    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, unanswered, timeline
     FROM saga WHERE (started_at, saga_id) < ($1, $2) AND user_id = $4
     ORDER BY started_at DESC, saga_id DESC LIMIT $3";
+
+const UNFINISHED: &str = "
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, unanswered, timeline
+    FROM saga WHERE (started_at, saga_id) > ($1, $2) AND started_at < $3 AND ended_at IS NULL
+    ORDER BY started_at, saga_id LIMIT $4";
 
 const CLAIM: &str = "
     UPDATE ledger_cursor SET owner = $1, lease_until = $2
@@ -69,16 +74,18 @@ const SAVE: &str = "
         RETURNING id
     ), written AS (
         INSERT INTO saga (saga_id, user_ticket_id, regist_id, user_id, ticket_id, started_at,
-            ended_at, waits_since, saga, status, waits_for, reason, timeline)
+            ended_at, waits_since, saga, status, waits_for, reason, unanswered,
+            timeline)
         SELECT page.* FROM moved, UNNEST($6::uuid[], $7::uuid[], $8::uuid[], $9::bigint[],
             $10::bigint[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
-            $14::text[], $15::text[], $16::text[], $17::text[], $18::text[]) AS page
+            $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[]) AS page
         ON CONFLICT (saga_id) DO UPDATE SET
             user_ticket_id = excluded.user_ticket_id, regist_id = excluded.regist_id,
             user_id = excluded.user_id, ticket_id = excluded.ticket_id,
             started_at = excluded.started_at, ended_at = excluded.ended_at,
             waits_since = excluded.waits_since, saga = excluded.saga, status = excluded.status,
-            waits_for = excluded.waits_for, reason = excluded.reason, timeline = excluded.timeline
+            waits_for = excluded.waits_for, reason = excluded.reason,
+            unanswered = excluded.unanswered, timeline = excluded.timeline
     )
     SELECT EXISTS (SELECT FROM moved), set_config('synchronous_commit', 'off', true)";
 
@@ -112,6 +119,21 @@ impl Ledger for PostgresLedger {
             Which::All | Which::Unfinished => query,
         };
         let stored: Vec<Stored> = answered(query.fetch_all(&self.pool)).await?;
+        Ok(readable(stored))
+    }
+
+    async fn unfinished(
+        &self,
+        after: Mark,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Listed, LedgerError> {
+        let asking = sqlx::query_as(UNFINISHED)
+            .bind(after.started_at.to_offset())
+            .bind(after.saga_id.0)
+            .bind(before.to_offset())
+            .bind(limit as i64);
+        let stored: Vec<Stored> = answered(asking.fetch_all(&self.pool)).await?;
         Ok(readable(stored))
     }
 
@@ -152,6 +174,7 @@ impl Ledger for PostgresLedger {
             .bind(columns.status)
             .bind(columns.waits_for)
             .bind(columns.reason)
+            .bind(columns.unanswered)
             .bind(columns.timeline);
         let (moved, _set): (bool, String) = answered(asking.fetch_one(&self.pool)).await?;
         Ok(if moved { Saved::Yes } else { Saved::NotOurs })
@@ -173,6 +196,7 @@ struct Columns {
     status: Vec<&'static str>,
     waits_for: Vec<Option<String>>,
     reason: Vec<Option<String>>,
+    unanswered: Vec<Option<String>>,
     timeline: Vec<String>,
 }
 
@@ -203,6 +227,7 @@ impl Columns {
         self.status.push(derived.status);
         self.waits_for.push(derived.waits_for);
         self.reason.push(reason_text(row));
+        self.unanswered.push(unanswered_text(row));
         self.timeline.push(row.timeline.to_text(row.saga_id));
     }
 }

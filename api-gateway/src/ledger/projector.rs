@@ -80,10 +80,17 @@ impl Projector {
         }
     }
 
-    /// Waits for the lease and projects until it is lost.
+    /// Waits for the lease, and projects and repairs until it is lost.
     async fn lead(&self) -> Over {
         let cursor = self.claim().await;
         self.metrics.leads.set(1.0);
+        tokio::select! {
+            over = self.project(cursor) => over,
+            never = self.repair() => match never {},
+        }
+    }
+
+    async fn project(&self, cursor: Option<JournalPosition>) -> Over {
         info!(position = cursor.map(|at| at.0), "projecting the journal");
         let mut reader = self.open(cursor).await;
         let (mut desk, mut loaded, mut paced) = (Desk::at(cursor), false, Instant::now());

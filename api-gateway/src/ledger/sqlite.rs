@@ -11,7 +11,7 @@ use uuid::fmt::Hyphenated;
 
 use super::{
     Claim, Derived, Ledger, LedgerError, Listed, Mark, Projection, Row, Saved, Stored,
-    UnreadableRow, Which, readable, reason_text, row_from,
+    UnreadableRow, Which, readable, reason_text, row_from, unanswered_text,
 };
 
 #[derive(Clone, Debug)]
@@ -26,27 +26,32 @@ impl SqliteLedger {
 }
 
 const FIND: &str = "
-    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, unanswered, timeline
     FROM saga WHERE saga_id = ?1";
 
 const LOAD: &str = "
-    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, unanswered, timeline
     FROM saga WHERE saga_id IN (SELECT value FROM json_each(?1))";
 
 const LIST_ALL: &str = "
-    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, unanswered, timeline
     FROM saga WHERE (started_at, saga_id) < (?1, ?2)
     ORDER BY started_at DESC, saga_id DESC LIMIT ?3";
 
 const LIST_UNFINISHED: &str = "
-    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, unanswered, timeline
     FROM saga WHERE (started_at, saga_id) < (?1, ?2) AND ended_at IS NULL
     ORDER BY started_at DESC, saga_id DESC LIMIT ?3";
 
 const LIST_OF_USER: &str = "
-    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, timeline
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, unanswered, timeline
     FROM saga WHERE (started_at, saga_id) < (?1, ?2) AND user_id = ?4
     ORDER BY started_at DESC, saga_id DESC LIMIT ?3";
+
+const UNFINISHED: &str = "
+    SELECT saga_id, user_id, ticket_id, user_ticket_id, regist_id, reason, unanswered, timeline
+    FROM saga WHERE (started_at, saga_id) > (?1, ?2) AND started_at < ?3 AND ended_at IS NULL
+    ORDER BY started_at, saga_id LIMIT ?4";
 
 const CLAIM: &str = "
     UPDATE ledger_cursor SET owner = ?1, lease_until = ?2
@@ -62,17 +67,19 @@ const MOVE: &str = "
 // `WHERE true` tells the parser that ON CONFLICT is no join condition.
 const WRITE: &str = "
     INSERT INTO saga (saga_id, user_ticket_id, regist_id, user_id, ticket_id, started_at,
-        ended_at, waits_since, saga, status, waits_for, reason, timeline)
+        ended_at, waits_since, saga, status, waits_for, reason, unanswered,
+        timeline)
     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5,
         value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11,
-        value ->> 12
+        value ->> 12, value ->> 13
     FROM json_each(?1) WHERE true
     ON CONFLICT (saga_id) DO UPDATE SET
         user_ticket_id = excluded.user_ticket_id, regist_id = excluded.regist_id,
         user_id = excluded.user_id, ticket_id = excluded.ticket_id,
         started_at = excluded.started_at, ended_at = excluded.ended_at,
         waits_since = excluded.waits_since, saga = excluded.saga, status = excluded.status,
-        waits_for = excluded.waits_for, reason = excluded.reason, timeline = excluded.timeline";
+        waits_for = excluded.waits_for, reason = excluded.reason,
+        unanswered = excluded.unanswered, timeline = excluded.timeline";
 
 /// As read from SQLite, where ids are text.
 type Text = (
@@ -81,6 +88,7 @@ type Text = (
     Option<i64>,
     Option<Hyphenated>,
     Option<Hyphenated>,
+    Option<String>,
     Option<String>,
     String,
 );
@@ -121,6 +129,22 @@ impl Ledger for SqliteLedger {
             Which::All | Which::Unfinished => query,
         };
         let stored: Vec<Text> = query.fetch_all(&self.pool).await?;
+        Ok(readable(stored.into_iter().map(parsed).collect()))
+    }
+
+    async fn unfinished(
+        &self,
+        after: Mark,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Listed, LedgerError> {
+        let stored: Vec<Text> = sqlx::query_as(UNFINISHED)
+            .bind(after.started_at.as_micros())
+            .bind(after.saga_id.0.hyphenated())
+            .bind(before.as_micros())
+            .bind(limit as i64)
+            .fetch_all(&self.pool)
+            .await?;
         Ok(readable(stored.into_iter().map(parsed).collect()))
     }
 
@@ -165,7 +189,7 @@ impl Ledger for SqliteLedger {
     }
 }
 
-fn parsed((id, user, ticket, user_ticket, regist, reason, timeline): Text) -> Stored {
+fn parsed((id, user, ticket, user_ticket, regist, reason, unanswered, timeline): Text) -> Stored {
     let uuid = |text: Hyphenated| Uuid::from(text);
     (
         uuid(id),
@@ -174,6 +198,7 @@ fn parsed((id, user, ticket, user_ticket, regist, reason, timeline): Text) -> St
         user_ticket.map(uuid),
         regist.map(uuid),
         reason,
+        unanswered,
         timeline,
     )
 }
@@ -194,6 +219,7 @@ fn array(row: &Row) -> Value {
         derived.status,
         derived.waits_for,
         reason_text(row),
+        unanswered_text(row),
         row.timeline.to_text(row.saga_id),
     ])
 }

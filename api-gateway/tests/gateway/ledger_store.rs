@@ -45,6 +45,7 @@ on_both_stores! {
     a_crash_after_any_page_loses_and_doubles_nothing
     a_large_page_is_written_whole
     sagas_are_listed_newest_first_from_a_mark_on
+    unfinished_sagas_come_oldest_first_with_the_command_that_nobody_answered
 }
 
 fn at(second: i64) -> Timestamp {
@@ -420,4 +421,46 @@ async fn two_that_claim_at_once_do_not_both_get_it() {
         .unwrap();
     let held = claims.iter().filter(|claim| **claim != Claim::Taken);
     assert_eq!(held.count(), 1);
+}
+
+async fn unfinished_sagas_come_oldest_first_with_the_command_that_nobody_answered(
+    ledger: &dyn Ledger,
+) {
+    let begun = |second| {
+        let mut command = command();
+        command.time = at(second);
+        command
+    };
+    let (first, second, late) = (begun(10), begun(20), begun(31));
+    let purchased = whole()[1].clone();
+    let answered = Event {
+        saga_id: second.saga_id,
+        ..purchased
+    };
+    let rows = [
+        row(&whole()),
+        row(&[first.clone()]),
+        row(&[second, answered]),
+        row(&[late]),
+    ];
+    save(ledger, &rows, None, 1).await;
+
+    let found = ledger.unfinished(Mark::OLDEST, at(31), 10).await.unwrap();
+    let unanswered: Vec<_> = found
+        .rows
+        .iter()
+        .map(|row| row.unanswered.clone())
+        .collect();
+    assert_eq!(unanswered, [Some(Box::new(first)), None]);
+    let after = Mark::of(&found.rows[0]);
+    let rest = ledger.unfinished(after, at(31), 10).await.unwrap();
+    assert_eq!(rest.rows, found.rows[1..]);
+    assert_eq!(
+        ledger
+            .unfinished(Mark::OLDEST, at(31), 1)
+            .await
+            .unwrap()
+            .rows,
+        found.rows[..1]
+    );
 }

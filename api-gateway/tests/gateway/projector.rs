@@ -6,8 +6,8 @@ use std::time::Duration;
 use api_gateway::LedgerMetrics;
 use api_gateway::ledger::projector::Projector;
 use api_gateway::ledger::{Ledger, Row};
-use events::Event;
 use events::progress::Status;
+use events::{Event, Timestamp};
 use saga::bus::Health;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::databases::OnSqlite;
 use crate::fake_bus::FakeBus;
 use crate::running::{GOOD, Running};
-use crate::stories::{completed, whole};
+use crate::stories::{command, completed, whole};
 
 /// Longer than a lease: a replica may have to be waited out.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -159,4 +159,30 @@ async fn under_load_everything_arrives_once() {
         stop.cancel();
     };
     tokio::join!(run, feed);
+}
+
+#[tokio::test]
+async fn a_command_that_nobody_answers_is_published_again_once_and_no_other() {
+    let (database, bus) = (OnSqlite::new().await, FakeBus::without_workers());
+    let (ledger, stop) = (database.ledger(), CancellationToken::new());
+    let (mut lost, mut later, done) = (command(), command(), whole());
+    lost.time = Timestamp::now() - Duration::from_secs(40);
+    later.time = Timestamp::now() - Duration::from_secs(20);
+    bus.record([&lost]);
+    bus.record(&done);
+    let run = projector("one", &bus, &ledger).run(stop.clone());
+    let watch = async {
+        let mut published = Vec::new();
+        for command in [&lost, &later] {
+            bus.record([command]);
+            published.push(command.clone());
+            while *bus.published.lock().unwrap() != published {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        stop.cancel();
+    };
+    timeout(PATIENCE, async { tokio::join!(run, watch) })
+        .await
+        .expect("both are published again");
 }

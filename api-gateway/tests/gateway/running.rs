@@ -8,7 +8,7 @@ use api_gateway::ledger::{
 };
 use api_gateway::{Front, GatewayConfig, Surroundings};
 use async_trait::async_trait;
-use events::SagaId;
+use events::{SagaId, Timestamp};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use reqwest::{Client, RequestBuilder, Response};
 use saga::Tasks;
@@ -160,6 +160,16 @@ impl Ledger for Watched {
     async fn list(&self, which: Which, before: Mark, limit: usize) -> Result<Listed, LedgerError> {
         self.here()?;
         self.ledger.list(which, before, limit).await
+    }
+
+    async fn unfinished(
+        &self,
+        after: Mark,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Listed, LedgerError> {
+        self.here()?;
+        self.ledger.unfinished(after, before, limit).await
     }
 
     async fn claim(&self, lease: &Lease<'_>) -> Result<Claim, LedgerError> {
