@@ -87,7 +87,9 @@ impl Servers {
     pub fn parked(&self) -> Vec<Queue> {
         let is_parking = |queue: &Queue| {
             let name = &queue.name;
-            name.ends_with(".dlq") || name.contains(".retry.") || name.ends_with("saga.unrouted")
+            name.ends_with(".dlq")
+                || name.contains("saga.retry.")
+                || name.ends_with("saga.unrouted")
         };
         let queues = self.broker.queues();
         let parking: Vec<Queue> = queues.into_iter().filter(is_parking).collect();

@@ -439,7 +439,7 @@ async fn unfinished_sagas_come_oldest_first_with_the_command_that_nobody_answere
     };
     let rows = [
         row(&whole()),
-        row(&[first.clone()]),
+        row(std::slice::from_ref(&first)),
         row(&[second, answered]),
         row(&[late]),
     ];

@@ -22,7 +22,6 @@ use super::pack::{Address, Parcel, decode, take_apart};
 use super::publisher::Publisher;
 use super::spec::Pace;
 use super::subscription::Subscription;
-use super::topology::tier;
 use crate::bus::{Consumer, Delivery, DeliveryTag, Settlement};
 use crate::failure::chain;
 use crate::retry::Backoff;
@@ -161,19 +160,20 @@ impl WorkConsumer {
     }
 
     fn tier(&self, after: Duration) -> Address {
-        let queue = self.subscription.queue();
         match self.settings.retry.tier(after) {
-            Some(delay) => Address::Queue {
-                exchange: self.settings.names.retry(),
-                key: tier(queue, delay),
-            },
+            Some(delay) => self.waiting_in(self.settings.names.tier(delay)),
             None => self.parking(),
         }
     }
 
     fn parking(&self) -> Address {
+        self.waiting_in(self.settings.names.dead_letter())
+    }
+
+    /// What waits there belongs to this queue.
+    fn waiting_in(&self, exchange: String) -> Address {
         Address::Queue {
-            exchange: self.settings.names.dead_letter(),
+            exchange,
             key: self.subscription.queue().to_owned(),
         }
     }

@@ -7,6 +7,9 @@ use events::choreography::{self, Service, Step};
 
 use crate::dead_letters::UNROUTED;
 
+/// What the names of retry tiers begin with.
+pub(super) const RETRY: &str = "saga.retry.";
+
 /// Names of everything on the broker, under one namespace.
 #[derive(Clone, Debug)]
 pub struct Names {
@@ -39,9 +42,14 @@ impl Names {
         format!("{}.router", self.front(class))
     }
 
-    /// The exchange in front of the retry tiers; a routing key is the name of a tier's queue.
-    pub fn retry(&self) -> String {
-        self.name("saga.retry")
+    /// The exchange, and the queue, of a retry tier: `saga.retry.10s`. A routing key is the name of
+    /// the work queue that what waits goes back to.
+    pub fn tier(&self, delay: Duration) -> String {
+        if delay.subsec_millis() == 0 {
+            self.name(&format!("{RETRY}{}s", delay.as_secs()))
+        } else {
+            self.name(&format!("{RETRY}{}ms", delay.as_millis()))
+        }
     }
 
     /// The exchange in front of the dead-letter queues; a routing key is the name of a work queue.
@@ -80,15 +88,6 @@ impl Names {
     pub fn replies(&self, instance: &str) -> String {
         let gateway = choreography::API_GATEWAY.0;
         self.name(&format!("{gateway}.replies.{instance}"))
-    }
-}
-
-/// The retry tier of a work queue: `<queue>.retry.10s`.
-pub fn tier(queue: &str, delay: Duration) -> String {
-    if delay.subsec_millis() == 0 {
-        format!("{queue}.retry.{}s", delay.as_secs())
-    } else {
-        format!("{queue}.retry.{}ms", delay.as_millis())
     }
 }
 

@@ -340,7 +340,7 @@ mod tests {
         backlog.push(2, for_a_gateway);
         let mut copy = Parcel::of(&event());
         copy.address = Address::Queue {
-            exchange: "saga.retry".into(),
+            exchange: "saga.retry.1s".into(),
             key: "q".into(),
         };
         backlog.push(3, copy);

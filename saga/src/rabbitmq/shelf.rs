@@ -3,7 +3,7 @@
 use events::Class;
 use lapin::message::Delivery;
 
-use super::topology::{Names, parking};
+use super::names::{Names, RETRY, parking};
 
 #[derive(Clone, Debug)]
 pub(super) enum Shelf {
@@ -93,7 +93,7 @@ pub(super) fn address(delivery: &Delivery) -> String {
 
 fn is_copy(delivery: &Delivery) -> bool {
     let exchange = delivery.exchange.as_str();
-    exchange.ends_with("saga.retry") || exchange.ends_with("saga.dlx")
+    exchange.contains(RETRY) || exchange.ends_with("saga.dlx")
 }
 
 #[cfg(test)]
@@ -111,7 +111,7 @@ mod tests {
         for (exchange, target) in [
             ("test.saga.commands", "test.saga.commands.router"),
             ("test.saga.events.router", "test.saga.events.router"),
-            ("test.saga.retry", "test.saga.retry"),
+            ("test.saga.retry.1s", "test.saga.retry.1s"),
         ] {
             let found = shelf.target(&unrouted(exchange, "Key.g1"));
             assert_eq!((&*found.exchange, &*found.key), (target, "Key.g1"));
@@ -131,7 +131,7 @@ mod tests {
         let told = |exchange, key| address(&unrouted(exchange, key));
         let ended = told("saga.events.router", "TicketDeleted.g1");
         assert_eq!(ended, "saga.events with key TicketDeleted");
-        let copy = told("saga.retry", "a.X.retry.1s");
-        assert_eq!(copy, "saga.retry with key a.X.retry.1s");
+        let copy = told("saga.retry.1s", "a.X");
+        assert_eq!(copy, "saga.retry.1s with key a.X");
     }
 }

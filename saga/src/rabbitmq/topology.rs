@@ -11,7 +11,7 @@ use std::time::Duration;
 use events::Class;
 use events::choreography::{self, Service, Step};
 
-pub use super::names::{Names, parking, tier};
+pub use super::names::{Names, parking};
 
 /// Longer than any outage of ours and shorter than the patience of a disk. An operator tightens it
 /// by a policy (`max-age`), of which the smaller value wins.
@@ -78,7 +78,7 @@ pub enum Destination {
 }
 
 impl Topology {
-    /// What the choreography needs, with one retry tier for each delay.
+    /// What the choreography needs, with a retry tier for each delay.
     pub fn of_choreography(names: &Names, delays: &[Duration]) -> Self {
         let mut topology = Self::default();
         topology.add_unrouted(names);
@@ -86,12 +86,12 @@ impl Topology {
         for class in [Class::Command, Class::Event] {
             topology.add_path(names, class);
         }
-        for exchange in [names.retry(), names.dead_letter()] {
-            topology.add_exchange(names, exchange, ExchangeKind::Direct);
-        }
+        topology.add_exchange(names, names.dead_letter(), ExchangeKind::Direct);
         for step in choreography::steps() {
             topology.add_work_queue(names, step);
-            topology.add_tiers(names, &names.work(step), delays);
+        }
+        for &delay in delays {
+            topology.add_tier(names, delay);
         }
         let owners = choreography::OWNERS.into_iter();
         let queues = owners.map(|owner| questions(names, owner));
@@ -136,7 +136,8 @@ impl Topology {
 
     fn add_work_queue(&mut self, names: &Names, step: &Step) {
         let (queue, dead_letter) = (names.work(step), names.dead_letter());
-        let mut arguments = quorum(&dead_letter, &queue);
+        let mut arguments = quorum(&dead_letter);
+        arguments.push(("x-dead-letter-routing-key", text(&queue)));
         arguments.push(("x-delivery-limit", Argument::Number(WORK_DELIVERY_LIMIT)));
         self.queues.push(QueueDefinition {
             name: queue.clone(),
@@ -149,16 +150,17 @@ impl Topology {
         self.bind(dead_letter, Destination::Queue(parking(&queue)), &queue);
     }
 
-    fn add_tiers(&mut self, names: &Names, queue: &str, delays: &[Duration]) {
-        for &delay in delays {
-            let name = tier(queue, delay);
-            // The default exchange leads back to exactly this queue and to no other.
-            let mut arguments = quorum("", queue);
-            let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-            arguments.push(("x-message-ttl", Argument::Number(millis)));
-            self.bind(names.retry(), Destination::Queue(name.clone()), &name);
-            self.queues.push(QueueDefinition { name, arguments });
-        }
+    /// One for all work queues, because a broker pays for each queue (a quorum queue has files of its
+    /// own). What waits keeps its routing key, the name of a work queue, by which the default exchange
+    /// leads back to exactly that one.
+    fn add_tier(&mut self, names: &Names, delay: Duration) {
+        let name = names.tier(delay);
+        let mut arguments = quorum("");
+        let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        arguments.push(("x-message-ttl", Argument::Number(millis)));
+        self.add_exchange(names, name.clone(), ExchangeKind::Fanout);
+        self.bind(name.clone(), Destination::Queue(name.clone()), "");
+        self.queues.push(QueueDefinition { name, arguments });
     }
 
     fn add_exchange(&mut self, names: &Names, name: String, kind: ExchangeKind) {
@@ -180,11 +182,10 @@ impl Topology {
 
 /// A quorum queue that loses nothing on the way to its dead-letter target: that needs the strategy
 /// *and* the overflow setting, or the broker silently falls back to at-most-once.
-fn quorum(dead_letter: &str, key: &str) -> Vec<(&'static str, Argument)> {
+fn quorum(dead_letter: &str) -> Vec<(&'static str, Argument)> {
     vec![
         ("x-queue-type", text("quorum")),
         ("x-dead-letter-exchange", text(dead_letter)),
-        ("x-dead-letter-routing-key", text(key)),
         ("x-dead-letter-strategy", text("at-least-once")),
         ("x-overflow", text("reject-publish")),
     ]
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn every_step_has_its_queue_its_tiers_and_its_dead_letter_queue() {
+    fn every_step_has_its_queue_and_its_dead_letter_queue() {
         let topology = topology("");
         for step in choreography::steps() {
             let name = step.queue();
@@ -268,11 +269,18 @@ mod tests {
             let dlq = format!("{name}.dlq");
             queue(&topology, &dlq);
             assert!(is_bound(&topology, "saga.dlx", &dlq, &name));
-            for tier in ["1s", "10s", "60s"].map(|delay| format!("{name}.retry.{delay}")) {
-                let back = argument(queue(&topology, &tier), "x-dead-letter-routing-key");
-                assert_eq!(back, Some(&text(&name)));
-                assert!(is_bound(&topology, "saga.retry", &tier, &tier));
-            }
+        }
+    }
+
+    #[test]
+    fn a_retry_tier_leads_back_to_the_queue_that_its_routing_key_names() {
+        let topology = topology("");
+        for tier in ["saga.retry.1s", "saga.retry.10s", "saga.retry.60s"] {
+            let waiting = queue(&topology, tier);
+            let default_exchange = argument(waiting, "x-dead-letter-exchange");
+            assert_eq!(default_exchange, Some(&text("")));
+            assert_eq!(argument(waiting, "x-dead-letter-routing-key"), None);
+            assert!(is_bound(&topology, tier, tier, ""));
         }
     }
 
