@@ -124,7 +124,11 @@ pub(crate) async fn a_waiting_retry_survives_a_restart<B: Broker>(broker: &B) {
 
     let bus = broker.client().await;
     let mut successor = consume(&bus, STEP).await;
-    let again = next(successor.as_mut()).await;
+    let mut again = next(successor.as_mut()).await;
+    if again.attempts == 0 {
+        // The crash took the acknowledgement down, so the original comes again as well.
+        again = next(successor.as_mut()).await;
+    }
     assert_eq!(again.attempts, 1);
     assert_eq!(again.event.expect("an event"), published);
 }
