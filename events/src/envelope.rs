@@ -189,7 +189,7 @@ impl Event {
             traceparent: wire.traceparent.map(Cow::into_owned),
             reply_to: wire.replyto.map(Cow::into_owned),
             deadline: wire.deadline,
-            message: Message::read(&wire.wire_type, wire.data.get())?,
+            message: Message::decode(&wire.wire_type, wire.data.get())?,
         })
     }
 }

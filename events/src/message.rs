@@ -178,7 +178,7 @@ macro_rules! register {
             }
 
             /// Reads the data of a message by its CloudEvents type, in any version that is read.
-            pub fn read(wire_type: &str, data: &str) -> Result<Self, DecodeError> {
+            pub fn decode(wire_type: &str, data: &str) -> Result<Self, DecodeError> {
                 match wire_type {
                     $(
                         concat!(stringify!($name), ".v", $version) => {
@@ -273,13 +273,6 @@ impl MessageType {
     /// Finds the type by its bare name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|known| known.name() == name)
-    }
-}
-
-impl Message {
-    /// Reads the data of a message of the given type, in the version that is written.
-    pub fn decode(message_type: MessageType, data: &str) -> Result<Self, DecodeError> {
-        Self::read(message_type.wire_type(), data)
     }
 }
 

@@ -40,7 +40,7 @@ fn sample(message_type: MessageType) -> Message {
         MessageType::PurchaseRejected => &late,
         _ => DATA,
     };
-    Message::decode(message_type, data).unwrap()
+    Message::decode(message_type.wire_type(), data).unwrap()
 }
 
 fn sample_event(message_type: MessageType) -> Event {
@@ -192,7 +192,7 @@ fn unknown_attributes_and_unknown_data_fields_pass() {
 fn an_unknown_reason_passes() {
     let data = r#"{"userTicketId":"01934f00-0000-7000-8000-000000000002","cause":"sold_out"}"#;
     let Message::TicketDeleted(deleted) =
-        Message::decode(MessageType::TicketDeleted, data).unwrap()
+        Message::decode(MessageType::TicketDeleted.wire_type(), data).unwrap()
     else {
         panic!("another message")
     };

@@ -47,7 +47,7 @@ mod tests {
         let data = r#"{"id": 1594018563027767296, "userId": 7, "ticketId": 9,
             "createdAt": "2022-11-19 17:15:13", "deletedAt": null}"#;
         let Ok(Message::PurchaseAndRegister(purchase)) =
-            Message::read("PurchaseAndRegister.v0", data)
+            Message::decode("PurchaseAndRegister.v0", data)
         else {
             panic!("another message")
         };
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_in_an_earlier_version_is_named_as_well() {
-        let wrong = Message::read("PurchaseAndRegister.v0", r#"{"id": "x"}"#).unwrap_err();
+        let wrong = Message::decode("PurchaseAndRegister.v0", r#"{"id": "x"}"#).unwrap_err();
         assert!(wrong.to_string().contains("field `id`"), "{wrong}");
     }
 }

@@ -17,8 +17,10 @@ use crate::message::schemas;
 /// Schemas by the CloudEvents type they describe.
 pub(super) type Schemas = BTreeMap<String, Value>;
 
-/// The field that holds what the message itself says; everything else is the envelope.
-const DATA: &str = "data";
+/// Whether the message itself says it, and not its envelope; no field is the message as a whole.
+fn is_own(field: &str) -> bool {
+    field.is_empty() || field == "data" || field.starts_with("data.")
+}
 
 pub(super) fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("schemas")
@@ -51,9 +53,8 @@ pub(super) fn objections(promised: &Schemas, now: &Schemas) -> String {
             continue;
         };
         let found = breaks(old, new);
-        let (own, envelope): (Vec<_>, Vec<_>) = found
-            .into_iter()
-            .partition(|broken| broken.field.is_empty() || broken.field.starts_with(DATA));
+        let (own, envelope): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|broken| is_own(&broken.field));
         of_envelope.extend(envelope);
         for broken in &own {
             writeln!(
@@ -64,7 +65,7 @@ pub(super) fn objections(promised: &Schemas, now: &Schemas) -> String {
             )
             .unwrap();
         }
-        if !own.is_empty() {
+        if own.iter().any(|broken| !broken.field.is_empty()) {
             text += &raise(wire_type);
         }
     }

@@ -43,8 +43,8 @@ pub(super) fn breaks(old: &Value, new: &Value) -> Vec<Break> {
     };
     if old[CLASS] != new[CLASS] {
         let what = format!(
-            "its routing class was {} and is {}: it goes to another exchange, where nobody who \
-             reads it has a queue",
+            "its routing class was {} and is {}: it goes to another exchange, where its readers have \
+             no queue. Put it back; what goes elsewhere is another message, with a name of its own",
             old[CLASS], new[CLASS]
         );
         comparison.report("", what);

@@ -88,7 +88,7 @@ impl StoredReply {
     }
 
     fn decode(self, saga_id: SagaId) -> Result<Reply, Failure> {
-        let message = Message::read(&self.wire_type, &self.data);
+        let message = Message::decode(&self.wire_type, &self.data);
         let unreadable = |source| Failure::handling(UnreadableDecision { saga_id, source });
         Ok(Reply {
             message: message.map_err(unreadable)?,

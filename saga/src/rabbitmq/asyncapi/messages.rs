@@ -49,6 +49,9 @@ const COPY_HEADERS: [(&str, &str, &str); 8] = [
     ),
 ];
 
+const COPY: &str = "HeadersOfACopy";
+const BATCH: &str = "HeadersOfABatch";
+
 pub(super) fn all() -> Value {
     let mut messages = Map::new();
     let types = MessageType::ALL.iter();
@@ -87,20 +90,12 @@ fn batch_of(wire_type: &str) -> String {
 }
 
 fn single(wire_type: &str) -> Value {
-    let headers = COPY_HEADERS.map(|(name, of_type, what)| {
-        let header = json!({"type": of_type, "description": what});
-        (name.to_owned(), header)
-    });
     json!({
         "name": wire_type,
         "title": wire_type,
         "contentType": EVENT_CONTENT_TYPE,
         "correlationId": {"location": "$message.payload#/sagaid"},
-        "headers": {
-            "type": "object",
-            "description": "Only of an event that failed before, or that an operator put back.",
-            "properties": Value::Object(headers.into_iter().collect()),
-        },
+        "headers": reference(&["components", "schemas", COPY]),
         "payload": reference(&["components", "schemas", wire_type]),
         "bindings": bindings(wire_type),
     })
@@ -111,13 +106,7 @@ fn batch(wire_type: &str) -> Value {
         "name": batch_of(wire_type),
         "title": format!("Several {wire_type}"),
         "contentType": BATCH_CONTENT_TYPE,
-        "headers": {
-            "type": "object",
-            "properties": {
-                EVENTS_HEADER: {"type": "integer", "description": "how many events it holds"},
-            },
-            "required": [EVENTS_HEADER],
-        },
+        "headers": reference(&["components", "schemas", BATCH]),
         "payload": {
             "type": "array",
             "items": reference(&["components", "schemas", wire_type]),
@@ -125,6 +114,27 @@ fn batch(wire_type: &str) -> Value {
         },
         "bindings": bindings(wire_type),
     })
+}
+
+/// The schemas of the headers.
+pub(super) fn headers() -> [(String, Value); 2] {
+    let of_copies = COPY_HEADERS.map(|(name, of_type, what)| {
+        let header = json!({"type": of_type, "description": what});
+        (name.to_owned(), header)
+    });
+    let copy = json!({
+        "type": "object",
+        "description": "Only of an event that failed before, or that an operator put back.",
+        "properties": Value::Object(of_copies.into_iter().collect()),
+    });
+    let batch = json!({
+        "type": "object",
+        "properties": {
+            EVENTS_HEADER: {"type": "integer", "description": "how many events it holds"},
+        },
+        "required": [EVENTS_HEADER],
+    });
+    [(COPY.to_owned(), copy), (BATCH.to_owned(), batch)]
 }
 
 fn bindings(wire_type: &str) -> Value {

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use events::MessageType;
 use serde_json::{Map, Value, json};
 
-use super::reference;
+use super::{messages, reference};
 
 /// What every event says.
 const ENVELOPE: &str = "CloudEvent";
 
 pub(super) fn all() -> Value {
-    let mut schemas = Map::new();
+    let mut schemas: Map<_, _> = messages::headers().into_iter().collect();
     let types = MessageType::ALL.iter();
     for wire_type in types.flat_map(|known| known.wire_types()) {
         let mut schema = checked_in(wire_type);
