@@ -54,7 +54,7 @@ pub enum DecodeError {
     #[error("the message version {found:?} is not supported, this build reads {supported:?}")]
     UnsupportedVersion {
         found: String,
-        supported: &'static str,
+        supported: &'static [&'static str],
     },
     #[error("the data of {message_type} is wrong at field `{field}`")]
     Data {
@@ -86,25 +86,37 @@ pub struct Cause<'a> {
     pub time: Timestamp,
 }
 
+/// An event as it travels.
 #[derive(Serialize, Deserialize)]
-struct Wire<'a, D> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Wire<'a, D> {
     #[serde(borrow)]
+    #[cfg_attr(test, schemars(extend("const" = SPEC_VERSION)))]
     specversion: Cow<'a, str>,
+    /// Follows from saga and message type: the same message has the same id whenever it is sent.
     id: EventId,
+    /// The service that published it.
     #[serde(borrow)]
     source: Cow<'a, str>,
+    /// The message and the major version of its data.
     #[serde(borrow, rename = "type")]
     wire_type: Cow<'a, str>,
+    /// When its publisher decided it.
     time: Timestamp,
+    /// Written always, and always application/json.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     datacontenttype: Option<Cow<'a, str>>,
     sagaid: SagaId,
+    /// The id of the message that led to this one; none for the message that starts a saga.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     causationid: Option<EventId>,
+    /// W3C trace context.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     traceparent: Option<Cow<'a, str>>,
+    /// The gateway instance that waits for the end of the saga: one word of a routing key.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     replyto: Option<Cow<'a, str>>,
+    /// A start step seen after this is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deadline: Option<Timestamp>,
     data: D,
@@ -168,7 +180,6 @@ impl Event {
                 found: wire.specversion.into_owned(),
             });
         }
-        let message_type = MessageType::from_wire(&wire.wire_type)?;
         Ok(Self {
             id: wire.id,
             source: Cow::Owned(wire.source.into_owned()),
@@ -178,7 +189,7 @@ impl Event {
             traceparent: wire.traceparent.map(Cow::into_owned),
             reply_to: wire.replyto.map(Cow::into_owned),
             deadline: wire.deadline,
-            message: Message::decode(message_type, wire.data.get())?,
+            message: Message::decode(&wire.wire_type, wire.data.get())?,
         })
     }
 }

@@ -12,6 +12,7 @@ macro_rules! minted_ids {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
         #[serde(transparent)]
         pub struct $name(pub Uuid);
 
@@ -33,7 +34,7 @@ macro_rules! minted_ids {
 minted_ids! {
     /// One run of one saga. Minted by the gateway.
     SagaId
-    /// One message of one saga. Derived, never minted at random: see [`crate::Event::id_of`].
+    /// One message of one saga. Derived (`Event::id_of`), never minted at random.
     EventId
     /// A bought ticket. Minted by the gateway before the saga starts.
     UserTicketId
@@ -78,6 +79,17 @@ macro_rules! callers_ids {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 deserializer.deserialize_any(U64Visitor).map(Self)
+            }
+        }
+
+        #[cfg(test)]
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                crate::schema::callers_id()
             }
         }
     )*};

@@ -11,6 +11,8 @@ mod particulars;
 pub mod progress;
 pub mod query;
 mod routing;
+#[cfg(test)]
+mod schema;
 mod timestamp;
 
 pub use envelope::{

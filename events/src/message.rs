@@ -2,11 +2,13 @@
 //!
 //! To add one: write its struct, add one line to `register!`, add its row to the
 //! [choreography table](crate::choreography), say what it carries
-//! ([`Message::particulars`]), and bless its golden file (`BLESS=1 cargo test -p events`).
+//! ([`Message::particulars`]), and bless its golden file and schema
+//! (`BLESS=1 cargo test -p events --no-fail-fast`). How to change one: `docs/contract.md`.
 //!
 //! Decoding is strict where that protects (a missing or wrong field is an error that names it) and
 //! tolerant where a newer writer must be understood (unknown fields and unknown reasons pass).
 
+mod earlier;
 mod routes;
 
 use std::borrow::Cow;
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::envelope::DecodeError;
 use crate::{RegistId, TicketId, UserId, UserTicketId};
 
+use earlier::OriginalPurchase;
 pub use routes::*;
 
 /// Asks for one thing to be done by one service, or tells all that something happened.
@@ -28,6 +31,7 @@ pub enum Class {
 
 /// Buy a ticket for the user and register the user with it, both or neither.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PurchaseAndRegister {
     pub user_id: UserId,
@@ -37,6 +41,7 @@ pub struct PurchaseAndRegister {
 
 /// The user's ticket exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TicketPurchased {
     pub user_id: UserId,
@@ -46,6 +51,7 @@ pub struct TicketPurchased {
 
 /// No ticket was created. Ends the saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PurchaseRejected {
     pub user_id: UserId,
@@ -56,6 +62,7 @@ pub struct PurchaseRejected {
 
 /// The user is registered with the ticket. Ends the saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RegistrationCompleted {
     pub regist_id: RegistId,
@@ -66,6 +73,7 @@ pub struct RegistrationCompleted {
 
 /// The user was not registered; the ticket must go. Starts the undo.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RegistrationFailed {
     pub user_id: UserId,
@@ -76,6 +84,7 @@ pub struct RegistrationFailed {
 
 /// The saga's ticket is deleted, or will never be created. Ends the saga when it is its undo.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TicketDeleted {
     pub user_ticket_id: UserTicketId,
@@ -85,6 +94,7 @@ pub struct TicketDeleted {
 
 /// Why a step was refused: a stable `snake_case` code. A code this build does not know passes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Reason(Cow<'static, str>);
 
@@ -123,8 +133,12 @@ impl fmt::Display for Reason {
     }
 }
 
+/// A line reads: *this message has this class and is written as this version; data of that other
+/// version is read as that struct, which becomes the message*.
 macro_rules! register {
-    ($($name:ident: $class:ident v $version:literal)*) => {
+    ($(
+        $name:ident: $class:ident v $version:literal $(, reads $other:literal as $form:ident)*
+    )*) => {
         /// The name and class of a message, without its data.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum MessageType { $($name),* }
@@ -137,9 +151,15 @@ macro_rules! register {
                 match self { $(Self::$name => stringify!($name)),* }
             }
 
-            /// The CloudEvents `type`: the name and the major version of the data.
-            pub const fn wire_type(self) -> &'static str {
-                match self { $(Self::$name => concat!(stringify!($name), ".v", $version)),* }
+            /// The CloudEvents types that are read: the name and a major version of the data. The
+            /// first is the one that is written.
+            pub const fn wire_types(self) -> &'static [&'static str] {
+                match self {
+                    $(Self::$name => &[
+                        concat!(stringify!($name), ".v", $version),
+                        $(concat!(stringify!($name), ".v", $other),)*
+                    ]),*
+                }
             }
 
             pub const fn class(self) -> Class {
@@ -157,12 +177,34 @@ macro_rules! register {
                 match self { $(Self::$name(_) => MessageType::$name),* }
             }
 
-            /// Reads the data of a message of the given type.
-            pub fn decode(message_type: MessageType, data: &str) -> Result<Self, DecodeError> {
-                match message_type {
-                    $(MessageType::$name => decode_data::<$name>(message_type, data).map(Self::$name)),*
+            /// Reads the data of a message by its CloudEvents type, in any version that is read.
+            pub fn decode(wire_type: &str, data: &str) -> Result<Self, DecodeError> {
+                match wire_type {
+                    $(
+                        concat!(stringify!($name), ".v", $version) => {
+                            decode_data::<$name>(MessageType::$name, data).map(Self::$name)
+                        }
+                        $(concat!(stringify!($name), ".v", $other) => {
+                            decode_data::<$form>(MessageType::$name, data)
+                                .map(|other| Self::$name(other.into()))
+                        })*
+                    )*
+                    _ => Err(MessageType::not_read(wire_type)),
                 }
             }
+        }
+
+        /// The schema of every CloudEvents type that is read.
+        #[cfg(test)]
+        pub(crate) fn schemas() -> Vec<crate::schema::Document> {
+            use crate::schema::Document;
+            vec![$(
+                Document::of::<$name>(concat!(stringify!($name), ".v", $version), Class::$class),
+                $(Document::of::<$form>(
+                    concat!(stringify!($name), ".v", $other),
+                    Class::$class,
+                ),)*
+            )*]
         }
 
         $(impl From<$name> for Message {
@@ -172,7 +214,7 @@ macro_rules! register {
 }
 
 register! {
-    PurchaseAndRegister: Command v 1
+    PurchaseAndRegister: Command v 1, reads 0 as OriginalPurchase
     TicketPurchased: Event v 1
     PurchaseRejected: Event v 1
     RegistrationCompleted: Event v 1
@@ -208,26 +250,24 @@ register! {
 }
 
 impl MessageType {
-    /// Finds the type by its CloudEvents `type`; another major version is told from an unknown name.
-    pub fn from_wire(wire_type: &str) -> Result<Self, DecodeError> {
-        if let Some(known) = Self::ALL
-            .iter()
-            .find(|known| known.wire_type() == wire_type)
-        {
-            return Ok(*known);
-        }
+    /// The CloudEvents `type` that is written.
+    pub const fn wire_type(self) -> &'static str {
+        self.wire_types()[0]
+    }
+
+    /// Another version is told from an unknown name.
+    fn not_read(wire_type: &str) -> DecodeError {
+        let found = wire_type.to_owned();
         let name = wire_type
             .rsplit_once(".v")
             .map_or(wire_type, |(name, _)| name);
-        Err(match Self::from_name(name) {
+        match Self::from_name(name) {
             Some(known) => DecodeError::UnsupportedVersion {
-                found: wire_type.to_owned(),
-                supported: known.wire_type(),
+                found,
+                supported: known.wire_types(),
             },
-            None => DecodeError::UnknownType {
-                found: wire_type.to_owned(),
-            },
-        })
+            None => DecodeError::UnknownType { found },
+        }
     }
 
     /// Finds the type by its bare name.

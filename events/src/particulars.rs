@@ -83,7 +83,7 @@ mod tests {
                 "createdAt":"2026-11-25T00:00:00Z","changedAt":"2026-11-25T00:00:00Z"}}"#
         );
         for &message_type in MessageType::ALL {
-            let message = Message::decode(message_type, &data).unwrap();
+            let message = Message::decode(message_type.wire_type(), &data).unwrap();
             let json = serde_json::to_value(&message).unwrap();
             let seen = message.particulars();
             let has = |field: &str| json.get(field).is_some();

@@ -106,6 +106,21 @@ impl<'de> Deserialize<'de> for Timestamp {
 }
 
 #[cfg(test)]
+impl schemars::JsonSchema for Timestamp {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "format": "date-time",
+            "description": "RFC 3339. Written in UTC, to the microsecond; any zone is read."
+        })
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

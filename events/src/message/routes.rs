@@ -7,6 +7,7 @@ use crate::{RegistId, SagaId, TicketId, Timestamp, UserId, UserTicketId};
 
 /// Create a ticket, with no registration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AddTicket {
     pub user_id: UserId,
@@ -16,6 +17,7 @@ pub struct AddTicket {
 
 /// The ticket exists. Ends the saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TicketAdded {
     pub user_id: UserId,
@@ -25,6 +27,7 @@ pub struct TicketAdded {
 
 /// No ticket was created. Ends the saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TicketAddRejected {
     pub user_id: UserId,
@@ -35,6 +38,7 @@ pub struct TicketAddRejected {
 
 /// Change the fields of a ticket that are given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeTicket {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,6 +50,7 @@ pub struct ChangeTicket {
 
 /// The ticket is as it says. Ends the saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TicketChanged {
     pub user_id: UserId,
@@ -56,6 +61,7 @@ pub struct TicketChanged {
 
 /// The ticket is as it was. Ends the saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TicketChangeRejected {
     pub user_ticket_id: UserTicketId,
@@ -64,6 +70,7 @@ pub struct TicketChangeRejected {
 
 /// Delete a ticket, and the registration made with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RemoveTicket {
     pub user_ticket_id: UserTicketId,
@@ -71,6 +78,7 @@ pub struct RemoveTicket {
 
 /// No registration with the ticket lives, nor ever will.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RegistrationsClosed {
     pub user_ticket_id: UserTicketId,
@@ -81,6 +89,7 @@ pub struct RegistrationsClosed {
 
 /// Nothing was deleted. Ends the saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TicketRemovalRejected {
     pub user_ticket_id: UserTicketId,
@@ -89,6 +98,7 @@ pub struct TicketRemovalRejected {
 
 /// The ticket is deleted, or there is none. Ends the saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TicketRemoved {
     pub user_ticket_id: UserTicketId,
@@ -96,6 +106,7 @@ pub struct TicketRemoved {
 
 /// Register a user with a ticket that the user has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Register {
     pub user_id: UserId,
@@ -104,6 +115,7 @@ pub struct Register {
 
 /// The ticket is the user's, and this saga holds it for its registration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TicketHeld {
     pub user_id: UserId,
@@ -113,6 +125,7 @@ pub struct TicketHeld {
 
 /// The user cannot register with this ticket. Ends the saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RegisterRejected {
     pub user_id: UserId,
@@ -122,6 +135,7 @@ pub struct RegisterRejected {
 
 /// The user is registered with the ticket. Ends the saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Registered {
     pub regist_id: RegistId,
@@ -132,6 +146,7 @@ pub struct Registered {
 
 /// The user was not registered; the ticket must be let go. Starts the undo.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NotRegistered {
     pub user_id: UserId,
@@ -142,6 +157,7 @@ pub struct NotRegistered {
 
 /// The saga holds the ticket no more. Ends the saga: it is its undo.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TicketReleased {
     pub user_ticket_id: UserTicketId,
@@ -150,6 +166,7 @@ pub struct TicketReleased {
 
 /// Make a registration one of this user with this ticket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeRegistration {
     pub regist_id: RegistId,
@@ -161,6 +178,7 @@ pub struct ChangeRegistration {
 
 /// The new ticket is the user's, and held for the registration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NewTicketHeld {
     pub regist_id: RegistId,
@@ -173,6 +191,7 @@ pub struct NewTicketHeld {
 
 /// The registration cannot have this ticket. Ends the saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RegistrationChangeRejected {
     pub regist_id: RegistId,
@@ -182,6 +201,7 @@ pub struct RegistrationChangeRejected {
 
 /// The registration is as it says; its old ticket must be let go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RegistrationChanged {
     pub regist_id: RegistId,
@@ -197,6 +217,7 @@ pub struct RegistrationChanged {
 
 /// The registration is as it was; the new ticket must be let go. Starts the undo.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RegistrationNotChanged {
     pub regist_id: RegistId,
@@ -206,6 +227,7 @@ pub struct RegistrationNotChanged {
 
 /// The registration has its new ticket and no other. Ends the saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct OldTicketFreed {
     pub regist_id: RegistId,
@@ -219,6 +241,7 @@ pub struct OldTicketFreed {
 
 /// The saga holds the new ticket no more. Ends the saga: it is its undo.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NewTicketReleased {
     pub regist_id: RegistId,
@@ -228,6 +251,7 @@ pub struct NewTicketReleased {
 
 /// Delete a registration, named by its id or by its user and ticket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CancelRegistration {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -240,6 +264,7 @@ pub struct CancelRegistration {
 
 /// No such registration lives; its ticket must be let go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RegistrationCancelled {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -251,6 +276,7 @@ pub struct RegistrationCancelled {
 
 /// Nothing was deleted. Ends the saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CancellationRejected {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -264,6 +290,7 @@ pub struct CancellationRejected {
 
 /// The ticket of the deleted registration, if there was one, is free. Ends the saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TicketFreed {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -272,6 +299,7 @@ pub struct TicketFreed {
 
 /// A ticket to be let go, and the saga that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Freed {
     pub ticket: UserTicketId,

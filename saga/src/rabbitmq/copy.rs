@@ -13,9 +13,9 @@ use uuid::Uuid;
 use super::connection::shortened;
 use super::pack::{Address, Label, PERSISTENT, Parcel, take_apart};
 
-const ATTEMPTS: &str = "x-saga-attempts";
+pub(super) const ATTEMPTS: &str = "x-saga-attempts";
 pub(super) const FAILURE: &str = "x-saga-failure";
-const SERVICE: &str = "x-saga-service";
+pub(super) const SERVICE: &str = "x-saga-service";
 pub(super) const FIRST_FAILURE: &str = "x-saga-first-failure";
 pub(super) const LAST_FAILURE: &str = "x-saga-last-failure";
 pub(super) const ORIGINAL_EXCHANGE: &str = "x-saga-original-exchange";

@@ -7,6 +7,8 @@
 //! travel packed ([`pack`]), which is nobody's business outside of this folder.
 
 mod alarm;
+#[cfg(test)]
+mod asyncapi;
 mod connection;
 mod consumer;
 mod copy;

@@ -14,7 +14,7 @@ pub mod sqlite;
 use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
-use events::{DecodeError, Event, Message, MessageType, SagaId, Timestamp};
+use events::{DecodeError, Event, Message, SagaId, Timestamp};
 
 use crate::decision::{Changes, Decider, Decision, Reply, Snapshot};
 use crate::failure::Failure;
@@ -88,8 +88,7 @@ impl StoredReply {
     }
 
     fn decode(self, saga_id: SagaId) -> Result<Reply, Failure> {
-        let message = MessageType::from_wire(&self.wire_type)
-            .and_then(|message_type| Message::decode(message_type, &self.data));
+        let message = Message::decode(&self.wire_type, &self.data);
         let unreadable = |source| Failure::handling(UnreadableDecision { saga_id, source });
         Ok(Reply {
             message: message.map_err(unreadable)?,
@@ -120,4 +119,31 @@ fn decode_decisions(
 /// The data of a reply as JSON text.
 fn data_of(reply: &Reply) -> String {
     serde_json::to_string(&reply.message).expect("a message has string keys")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(wire_type: &str, data: &str) -> Result<Reply, Failure> {
+        let (wire_type, data) = (Some(wire_type.to_owned()), Some(data.to_owned()));
+        let columns = (wire_type, data, Some(Timestamp::EPOCH));
+        let stored = StoredReply::of_columns(columns).unwrap();
+        stored.decode(SagaId::mint())
+    }
+
+    #[test]
+    fn a_decision_of_an_older_build_is_read_and_repeated_as_todays_message() {
+        let old = r#"{"id": 5, "userId": 7, "ticketId": 9}"#;
+        let reply = stored("PurchaseAndRegister.v0", old).unwrap();
+        let today =
+            r#"{"userId":7,"ticketId":9,"userTicketId":"00000000-0000-0000-0000-000000000005"}"#;
+        assert_eq!(data_of(&reply), today);
+    }
+
+    #[test]
+    fn a_decision_of_a_newer_build_is_a_failure_and_no_other_decision() {
+        let newer = stored("PurchaseAndRegister.v2", "{}");
+        assert!(matches!(newer, Err(Failure::Handling(_))), "{newer:?}");
+    }
 }

@@ -189,7 +189,7 @@ fn message(message_type: MessageType) -> Message {
             "reason":{reason},"cause":{reason}}}"#,
         u64::MAX
     );
-    Message::decode(message_type, &data).expect("every field that any message has")
+    Message::decode(message_type.wire_type(), &data).expect("every field that any message has")
 }
 
 pub(crate) async fn consume(bus: &Arc<dyn Bus>, step: &'static Step) -> Box<dyn Consumer> {

@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use events::{BATCH_CONTENT_TYPE, Event};
+use events::{BATCH_CONTENT_TYPE, Event, PurchaseAndRegister, TicketId, UserId, UserTicketId};
 use futures_util::StreamExt;
 use lapin::BasicProperties;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::AMQPValue;
 use saga::bus::{Bus, Settlement};
 use saga::rabbitmq::Packing;
+use serde_json::{Value, json};
 
 use crate::broker::{
     Broker, PURCHASE, command, commands, drain, none, purchases, with_broker, within,
@@ -151,6 +152,36 @@ async fn a_message_that_is_no_event_harms_no_neighbour() {
         }
         received[0].event.as_ref().unwrap_err();
         assert_eq!(received[1].event.as_ref().unwrap(), &event);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn versions_mix_in_a_pack_and_an_earlier_one_arrives_as_todays_message() {
+    with_broker(async |broker| {
+        let bus = broker.bus().await;
+        let today = command();
+        let json: Value = serde_json::from_slice(&today.to_json()).unwrap();
+        let mut earlier = json.clone();
+        earlier["type"] = json!("PurchaseAndRegister.v0");
+        earlier["data"] = json!({"id": 5, "userId": 7, "ticketId": 9});
+        let pack = json!([earlier, json]).to_string();
+        broker
+            .publish_raw(PURCHASE, pack.as_bytes(), BasicProperties::default())
+            .await;
+        let mut consumer = purchases(&*bus).await;
+        let received = within("both", consumer.receive(2)).await;
+        let upcast = Event {
+            message: PurchaseAndRegister {
+                user_id: UserId(7),
+                ticket_id: TicketId(9),
+                user_ticket_id: UserTicketId(uuid::Uuid::from_u64_pair(0, 5)),
+            }
+            .into(),
+            ..today.clone()
+        };
+        assert_eq!(received[0].event.as_ref().unwrap(), &upcast);
+        assert_eq!(received[1].event.as_ref().unwrap(), &today);
     })
     .await;
 }
