@@ -1,5 +1,6 @@
-//! The rules of tickets: here buying one, in [`routes`] what else is done with them. Pure: no clock, no I/O. That a decision is made once, repeated
-//! when asked again, and not started after its undo is `saga::decision`'s doing.
+//! The rules of tickets: here buying one, in [`routes`] what else is done with them. Pure: no
+//! clock, no I/O. That a decision is made once, repeated when asked again, and not started after
+//! its undo is `saga::decision`'s doing.
 
 mod routes;
 

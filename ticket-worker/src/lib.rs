@@ -1,7 +1,7 @@
 //! Sells tickets. Owns `user_ticket`.
 //!
 //! `decide.rs` has the rules and no I/O; `store/` has all the SQL. The runtime in `saga` does the
-//! rest. This is the folder to copy for a new participant.
+//! rest.
 
 pub mod decide;
 mod store;

@@ -16,7 +16,7 @@ fn every_message_is_published_by_someone_and_read_by_someone() {
 }
 
 #[test]
-fn every_undo_names_a_step_of_its_own_service_that_can_be_refused_later() {
+fn every_undo_takes_back_a_step_of_its_own_service() {
     for undo in steps() {
         let Role::Undo { of } = undo.role else {
             continue;
@@ -24,7 +24,7 @@ fn every_undo_names_a_step_of_its_own_service_that_can_be_refused_later() {
         let undone = step(undo.service, of).expect("the undone step exists");
         assert!(
             matches!(undone.role, Role::Do { .. }),
-            "{} undoes an undo",
+            "{} undoes what is no step",
             undo.queue()
         );
     }
@@ -111,5 +111,36 @@ fn nothing_is_refused_after_a_step_that_cannot_be_undone_any_more() {
                 "{path:?}"
             );
         }
+    }
+}
+
+/// The decision table has a row for each saga, with one place for the step and one for what concludes
+/// it: a second step would be answered with the reply of the first.
+#[test]
+fn on_no_path_has_a_service_two_steps_or_two_conclusions() {
+    for saga in SAGAS {
+        for path in paths(saga) {
+            let mut seen = Vec::new();
+            for on in &path {
+                let Some(step) = saga.steps.iter().find(|step| step.on == *on) else {
+                    continue;
+                };
+                let is_step = matches!(step.role, Role::Do { .. });
+                let place = (step.service, is_step);
+                assert!(!seen.contains(&place), "{} is one too many", step.queue());
+                seen.push(place);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_message_belongs_to_one_saga() {
+    for &message in MessageType::ALL {
+        let has = |saga: &&&Saga| {
+            let mut outputs = saga.steps.iter().flat_map(Step::outputs);
+            saga.start == message || outputs.any(|output| output == message)
+        };
+        assert_eq!(SAGAS.iter().filter(has).count(), 1, "{message}");
     }
 }

@@ -55,7 +55,8 @@ const MOVE: &str = "
     WHERE regist.id = new.value->>'id' AND regist.user_ticket_id = new.value->>'from_ticket'
       AND regist.deleted_at IS NULL";
 
-/// As [`MOVE`] does.
+/// Leaves out, and is missed for it, what another replica has deleted meanwhile. What it has moved
+/// meanwhile is cancelled all the same.
 const CANCEL: &str = "
     UPDATE regist
     SET deleted_at = gone.value->>'at', updated_at = gone.value->>'at',

@@ -67,8 +67,8 @@ where
 #[derive(Clone, Debug)]
 pub struct LoopOptions {
     /// At most so many events in one transaction, and, but for a last message that brings more, in
-    /// hand. The default is past the point where larger
-    /// batches are cheaper per event, and keeps a transaction in the tens of milliseconds.
+    /// hand. The default is past the point where larger batches are cheaper per event, and keeps a
+    /// transaction in the tens of milliseconds.
     pub batch_limit: usize,
     pub retry: RetryPolicy,
     /// Seeds the jitter of waits for a dependency, for a run that must be repeatable; without it,
