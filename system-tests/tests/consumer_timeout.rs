@@ -8,7 +8,7 @@ use events::choreography::PURCHASE_AND_REGISTER;
 use events::{
     Event, MessageType, PurchaseAndRegister, SagaId, TicketId, Timestamp, UserId, UserTicketId,
 };
-use saga::bus::{Bus, Consumer, Delivery, Queue, Settlement};
+use saga::bus::{Bus, Consumer, Delivery, Health, Queue, Settlement};
 use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
 use saga::{SHUTDOWN_LIMIT, Tasks};
 use system_tests::private_rabbitmq::PrivateRabbitMq;
@@ -29,6 +29,9 @@ async fn what_is_held_past_the_brokers_limit_comes_again_and_the_consumer_goes_o
     let bus = RabbitMqBus::start(config, &tasks).unwrap();
     let step = &PURCHASE_AND_REGISTER.steps[0];
     let mut consumer = bus.consume(Queue::Work(step)).await.unwrap();
+    let mut health = bus.health();
+    let up = timeout(PATIENCE, health.wait_for(Health::is_up)).await;
+    up.unwrap().unwrap();
 
     let events = [purchase(1), purchase(2)];
     bus.publish(&events[..1]).await.unwrap();
@@ -46,15 +49,6 @@ async fn what_is_held_past_the_brokers_limit_comes_again_and_the_consumer_goes_o
     bus.close().await;
     tasks.stop();
     tasks.join(SHUTDOWN_LIMIT).await.unwrap();
-    let left = broker
-        .queues()
-        .into_iter()
-        .map(|queue| (queue.name, queue.messages));
-    let left: Vec<_> = left
-        .filter(|(name, _)| name.starts_with(&step.queue()))
-        .collect();
-    assert!(!left.is_empty());
-    assert!(left.iter().all(|(_, messages)| *messages == 0), "{left:?}");
 }
 
 async fn received(consumer: &mut dyn Consumer) -> Delivery {
