@@ -61,7 +61,7 @@ impl PrivateRabbitMq {
         fs::write(folder.join("plugins"), "[].\n").expect("the list of plugins");
         fs::write(folder.join("rabbitmq.conf"), configuration(port)).expect("the configuration");
         leash::give(&folder, user);
-        let mut epmd = Command::new("epmd");
+        let mut epmd = Command::new(beside(&server, "epmd"));
         epmd.args(["-address", "127.0.0.1", "-port", &epmd_port.to_string()]);
         become_user(&mut epmd, user);
         Self {
@@ -181,6 +181,12 @@ impl Drop for PrivateRabbitMq {
 /// The small disk limit keeps a nearly full machine from blocking every publisher.
 fn configuration(port: u16) -> String {
     format!("listeners.tcp.1 = 127.0.0.1:{port}\ndisk_free_limit.absolute = 10MB\n")
+}
+
+/// A program of the broker's own Erlang, or the one in the PATH, which is all that distributions have.
+fn beside(server: &Path, program: &str) -> PathBuf {
+    let own = server.with_file_name(program);
+    if own.exists() { own } else { program.into() }
 }
 
 fn become_user(command: &mut Command, user: Option<(u32, u32)>) {

@@ -5,6 +5,7 @@
 
 mod broker;
 mod consumers;
+mod deaths;
 mod failures;
 mod outages;
 mod packs;

@@ -6,26 +6,10 @@ use saga::bus::{Bus, Health, JournalStart, PublishError, Queue, Settlement};
 use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
 
 use crate::broker::{
-    Broker, command, commands, drain, end_event, purchases, until_down, until_empty, until_up,
-    with_broker, within,
+    command, commands, drain, end_event, purchases, until_down, until_empty, until_up, with_broker,
+    within,
 };
-use crate::proxy::Proxy;
-
-/// The configuration by way of a proxy.
-async fn proxied(broker: &Broker) -> (Proxy, RabbitMqConfig) {
-    let (_, address) = broker
-        .config
-        .url
-        .rsplit_once('@')
-        .expect("a user in the URL");
-    let address = address.split('/').next().unwrap().to_owned();
-    let proxy = Proxy::start(address, &broker.tasks).await;
-    let config = RabbitMqConfig {
-        url: proxy.url(),
-        ..broker.config.clone()
-    };
-    (proxy, config)
-}
+use crate::proxy::proxied;
 
 #[tokio::test]
 async fn after_a_broken_line_everything_goes_on_and_the_unsettled_comes_again() {

@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 
 use saga::Tasks;
+use saga::rabbitmq::RabbitMqConfig;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+
+use crate::broker::Broker;
 
 pub(crate) struct Proxy {
     address: SocketAddr,
@@ -52,4 +55,20 @@ impl Proxy {
     pub(crate) fn mend(&self) {
         self.is_open.send_replace(true);
     }
+}
+
+/// The configuration by way of a proxy.
+pub(crate) async fn proxied(broker: &Broker) -> (Proxy, RabbitMqConfig) {
+    let (_, address) = broker
+        .config
+        .url
+        .rsplit_once('@')
+        .expect("a user in the URL");
+    let address = address.split('/').next().unwrap().to_owned();
+    let proxy = Proxy::start(address, &broker.tasks).await;
+    let config = RabbitMqConfig {
+        url: proxy.url(),
+        ..broker.config.clone()
+    };
+    (proxy, config)
 }

@@ -1,0 +1,99 @@
+//! An event takes its process down, again and again, until the broker parks it at the delivery
+//! limit. Every version counts a line that breaks and a channel that closes; since 4.3 only those.
+
+use std::collections::HashSet;
+
+use events::EventId;
+use lapin::types::AMQPValue;
+use saga::Tasks;
+use saga::bus::{Bus, Consumer, Settlement};
+use saga::rabbitmq::topology::WORK_DELIVERY_LIMIT;
+use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig, TopologyMode};
+
+use crate::broker::{Broker, PURCHASE, commands, publish_singly, purchases, until_up, with_broker};
+use crate::proxy::proxied;
+
+const PARKED: &str = "ticket-worker.PurchaseAndRegister.dlq";
+
+#[tokio::test]
+async fn an_event_that_kills_its_process_each_time_is_parked_and_its_pack_is_done() {
+    with_broker(async |broker| {
+        let events = commands(3);
+        broker.bus().await.publish(&events).await.unwrap();
+        is_parked_without(&[events[0].id, events[2].id], events[1].id, broker).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_that_kills_its_process_each_time_is_parked_and_those_beside_it_are_done() {
+    with_broker(async |broker| {
+        let events = commands(3);
+        publish_singly(&*broker.bus().await, &events).await;
+        is_parked_without(&[events[0].id, events[2].id], events[1].id, broker).await;
+    })
+    .await;
+}
+
+async fn is_parked_without(neighbours: &[EventId], poison: EventId, broker: &Broker) {
+    let (mut done, mut deaths) = (HashSet::new(), 0);
+    while broker.depth(PARKED).await == 0 {
+        assert!(deaths <= WORK_DELIVERY_LIMIT, "it goes on for ever");
+        deaths += i64::from(process_dies(broker, poison, &mut done).await);
+    }
+    println!("parked after {deaths} deaths");
+    assert_eq!(done, HashSet::from_iter(neighbours.iter().copied()));
+    let parked = broker.get(PARKED).await;
+    let id = parked.properties.message_id().as_ref().unwrap();
+    assert_eq!(id.as_str(), poison.to_string());
+    let headers = parked.properties.headers().as_ref().unwrap().inner();
+    let reason = headers.get("x-first-death-reason");
+    assert_eq!(
+        reason,
+        Some(&AMQPValue::LongString("delivery_limit".into()))
+    );
+    assert_eq!(broker.depth(PURCHASE).await, 0);
+}
+
+/// A process works until the event kills it, or until that is parked.
+async fn process_dies(broker: &Broker, of: EventId, done: &mut HashSet<EventId>) -> bool {
+    let (line, config) = proxied(broker).await;
+    let config = RabbitMqConfig {
+        topology: TopologyMode::Check,
+        ..config
+    };
+    let tasks = Tasks::new();
+    let bus = RabbitMqBus::start(config, &tasks).unwrap();
+    until_up(&*bus).await;
+    let mut consumer = purchases(&*bus).await;
+    let has_died = tokio::select! {
+        () = work_until(of, &mut *consumer, done) => true,
+        () = until_parked(broker) => false,
+    };
+    line.cut();
+    tasks.stop();
+    has_died
+}
+
+async fn work_until(poison: EventId, consumer: &mut dyn Consumer, done: &mut HashSet<EventId>) {
+    loop {
+        let batch = consumer.receive(10).await;
+        let ids = batch
+            .iter()
+            .map(|delivery| delivery.event.as_ref().unwrap().id);
+        if ids.clone().any(|id| id == poison) {
+            return;
+        }
+        done.extend(ids);
+        let settled = batch
+            .iter()
+            .map(|delivery| (delivery.tag, Settlement::Done));
+        consumer.settle(settled.collect()).await;
+    }
+}
+
+async fn until_parked(broker: &Broker) {
+    while broker.depth(PARKED).await == 0 {
+        tokio::task::yield_now().await;
+    }
+}
