@@ -6,7 +6,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use crate::audit::Databases;
 use crate::leash;
 use crate::private_postgres::PrivatePostgres;
-use crate::private_rabbitmq::{PrivateRabbitMq, Queue};
+use crate::private_rabbitmq::{PrivateRabbitMq, Queue, TICK};
 use crate::service::Service;
 
 /// The all-in-one binary.
@@ -85,6 +85,8 @@ impl Servers {
     /// The queues that must be empty when nothing went wrong beyond repair: dead letters, messages
     /// that no queue wanted, and copies that wait for another try.
     pub fn parked(&self) -> Vec<Queue> {
+        // So that what was parked a moment ago is told of.
+        std::thread::sleep(2 * TICK);
         let is_parking = |queue: &Queue| {
             let name = &queue.name;
             name.ends_with(".dlq")
