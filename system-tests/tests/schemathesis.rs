@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use system_tests::deployment::Embedded;
+use system_tests::leash;
 use system_tests::process::{run, target_folder};
 
 /// Set by `./test` to the program that it has installed.
@@ -24,13 +25,17 @@ fn schemathesis_finds_no_answer_that_is_not_as_the_document_says() {
     system.service.start_and_wait();
     let seed = std::env::var("SCHEMATHESIS_SEED").unwrap_or_else(|_| SEED.to_owned());
     println!("SCHEMATHESIS_SEED={seed}");
+    let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemathesis");
     let mut command = Command::new(program);
     command
-        .args(["--config-file", "schemathesis.toml", "run"])
+        .arg("--config-file")
+        .arg(settings.join("schemathesis.toml"))
+        .arg("run")
         .arg(format!("http://{}/openapi.json", system.service.address()))
         .args(["--checks", "all", "--seed", &seed, "--no-color"])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("schemathesis"))
-        .env("PYTHONPATH", ".")
+        // It keeps notes where it runs.
+        .current_dir(leash::temporary_folder("schemathesis"))
+        .env("PYTHONPATH", &settings)
         .env("PYTHONDONTWRITEBYTECODE", "1");
     println!("{}", run(&mut command));
     assert!(system.service.stop().success());

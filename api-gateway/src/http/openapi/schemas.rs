@@ -257,7 +257,7 @@ fn scalars() -> Map<String, Value> {
                 {"type": "string", "pattern": UP_TO_2_64},
             ],
         },
-        "WholeNumber": {"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX},
+        "WholeNumber": {"type": "integer"},
         "Limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
         "Cursor": {"type": "string", "pattern": "^-?[0-9]{1,18}_[0-9a-f]{32}$"},
         "SagaStatus": {"type": "string", "enum": Status::ALL.map(Status::as_str)},
