@@ -201,7 +201,10 @@ async fn no_route(method: Method, uri: Uri) -> Problem {
         "route-not-found",
         "No such route",
         NOT_FOUND,
-        format!("there is no route {method} {}", uri.path()),
+        format!(
+            "there is no route {method} {}; GET /docs shows those that there are",
+            uri.path()
+        ),
     )
 }
 

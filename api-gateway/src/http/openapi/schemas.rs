@@ -260,7 +260,12 @@ fn scalars() -> Map<String, Value> {
         "WholeNumber": {"type": "integer"},
         "Limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
         "Cursor": {"type": "string", "pattern": "^-?[0-9]{1,18}_[0-9a-f]{32}$"},
-        "SagaStatus": {"type": "string", "enum": Status::ALL.map(Status::as_str)},
+        "SagaStatus": {
+            "type": "string",
+            "enum": Status::ALL.map(Status::as_str),
+            "description": "It ends as completed, as rejected (nothing was done), or as compensated \
+                            (what was done is undone)",
+        },
         "StillRunning": {"type": "string", "const": Status::Running.as_str()},
         "UpOrDown": {"type": "string", "enum": ["up", "down"]},
         "SagaPath": {"type": "string", "format": "uri-reference", "pattern": "^/sagas/"},
