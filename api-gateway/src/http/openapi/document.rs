@@ -11,6 +11,10 @@ use crate::http::routes::Described;
 const PROBLEM: &str = "application/problem+json";
 const JSON: &str = "application/json";
 
+const STREAM: &str = "\
+Each message of the saga as an event with its id and type, `data` as in the saga's timeline; last an \
+event `end` with the saga itself. A comment comes every 15 s while nothing happens.";
+
 const ABOUT: &str = "\
 Buy a ticket and register for its event: both happen or neither does.
 
@@ -178,59 +182,57 @@ impl Of<'_> {
     }
 
     fn successes(&self) -> Vec<(String, Value)> {
-        let one =
-            |status: u16, about: &str, content_type: &str, schema: Value, headers: &[&str]| {
-                let content =
-                    json!({content_type: {"schema": schema, "examples": self.answers(status)}});
-                let response = json!({
-                    "description": about, "headers": self::headers(headers), "content": content,
-                });
-                (status.to_string(), response)
-            };
+        let asked = "What was asked for.";
         match self.route.operation.success {
-            Success::Ended(data) => vec![
-                one(
-                    200,
-                    "It is done.",
-                    JSON,
-                    envelope(200, "success", data),
-                    &["Preference-Applied"],
-                ),
-                one(
-                    202,
-                    "It is not done yet; `Location` says where to ask.",
-                    JSON,
-                    envelope(202, "accepted", "Running"),
-                    &["Location", "Preference-Applied", "Retry-After"],
-                ),
-            ],
+            Success::Ended(data) => {
+                let later = "It is not done yet; `Location` says where to ask.";
+                let later_headers = &["Location", "Preference-Applied", "Retry-After"];
+                let done = (JSON, envelope(200, "success", data));
+                let running = (JSON, envelope(202, "accepted", "Running"));
+                vec![
+                    self.success(200, "It is done.", done, &["Preference-Applied"]),
+                    self.success(202, later, running, later_headers),
+                ]
+            }
             Success::Read(data) => {
-                vec![one(
-                    200,
-                    "What was asked for.",
-                    JSON,
-                    envelope(200, "success", data),
-                    &[],
-                )]
+                let read = (JSON, envelope(200, "success", data));
+                vec![self.success(200, asked, read, &[])]
             }
             Success::Plain(kind, schema) => {
-                vec![one(200, "What was asked for.", kind, refer(schema), &[])]
+                vec![self.success(200, asked, (kind, refer(schema)), &[])]
             }
             Success::Ready(schema) => vec![
-                one(200, "Callers can be served.", JSON, refer(schema), &[]),
-                one(503, "They cannot be served yet.", JSON, refer(schema), &[]),
+                self.success(200, "Callers can be served.", (JSON, refer(schema)), &[]),
+                self.success(
+                    503,
+                    "They cannot be served yet.",
+                    (JSON, refer(schema)),
+                    &[],
+                ),
             ],
             Success::Stream => {
-                let about = "Each message of the saga as an event with its id and type, `data` as \
-                             in the saga's timeline; last an event `end` with the saga itself. A \
-                             comment comes every 15 s while nothing happens.";
                 let over = "After `Last-Event-ID: end`: there is nothing more to come.";
+                let stream = ("text/event-stream", refer("Stream"));
                 vec![
-                    one(200, about, "text/event-stream", refer("Stream"), &[]),
+                    self.success(200, STREAM, stream, &[]),
                     ("204".to_owned(), json!({"description": over})),
                 ]
             }
         }
+    }
+
+    fn success(
+        &self,
+        status: u16,
+        about: &str,
+        (content_type, schema): (&str, Value),
+        headers: &[&str],
+    ) -> (String, Value) {
+        let examples = self.answers(status);
+        let content = json!({content_type: {"schema": schema, "examples": examples}});
+        let headers = self::headers(headers);
+        let response = json!({"description": about, "headers": headers, "content": content});
+        (status.to_string(), response)
     }
 
     fn own(&self) -> impl Iterator<Item = &Example> {

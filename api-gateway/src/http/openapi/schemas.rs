@@ -237,29 +237,53 @@ pub(super) fn refer(name: &str) -> Value {
 }
 
 fn scalars() -> Map<String, Value> {
-    let scalars = json!({
+    let sets = [plain(), of_callers(), of_sagas(), of_problems()];
+    let members = |set: Value| set.as_object().cloned().unwrap_or_default();
+    sets.into_iter().flat_map(members).collect()
+}
+
+fn plain() -> Value {
+    json!({
+        "Any": {},
         "Text": {"type": "string"},
         "Flag": {"type": "boolean"},
         "Count": {"type": "integer", "minimum": 0},
         "Seconds": {"type": "integer", "minimum": 0},
+        "WholeNumber": {"type": "integer"},
         "Uuid": {"type": "string", "format": "uuid", "description": UUID},
-        "UuidList": {
-            "type": "array", "items": refer("Uuid"), "minItems": 1, "maxItems": 100,
-        },
         "Timestamp": {"type": "string", "format": "date-time", "description": "RFC 3339, in UTC"},
+        "UpOrDown": {"type": "string", "enum": ["up", "down"]},
+    })
+}
+
+/// What callers send.
+fn of_callers() -> Value {
+    json!({
         "Number": {
             "description": format!(
-                "{WHOLE_NUMBER}; no fraction, no exponent. Answers have a string beyond 2^53-1, which a JavaScript number \
-                 cannot hold"
+                "{WHOLE_NUMBER}; no fraction, no exponent. Answers have a string beyond 2^53-1, \
+                 which a JavaScript number cannot hold"
             ),
             "anyOf": [
                 {"type": "integer", "minimum": 0, "maximum": u64::MAX},
                 {"type": "string", "pattern": UP_TO_2_64},
             ],
         },
-        "WholeNumber": {"type": "integer"},
+        "UuidList": {
+            "type": "array", "items": refer("Uuid"), "minItems": 1, "maxItems": 100,
+        },
         "Limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
         "Cursor": {"type": "string", "pattern": "^-?[0-9]{1,18}_[0-9a-f]{32}$"},
+        "Prefer": {"type": "string", "examples": ["wait=2", "respond-async"]},
+        "IdempotencyKey": {
+            "type": "string", "pattern": "^[!-~]+$", "minLength": 1, "maxLength": 255,
+            "description": "1 to 255 visible ASCII characters, best a UUID, bare or in quotes",
+        },
+    })
+}
+
+fn of_sagas() -> Value {
+    json!({
         "SagaStatus": {
             "type": "string",
             "enum": Status::ALL.map(Status::as_str),
@@ -267,8 +291,16 @@ fn scalars() -> Map<String, Value> {
                             (what was done is undone)",
         },
         "StillRunning": {"type": "string", "const": Status::Running.as_str()},
-        "UpOrDown": {"type": "string", "enum": ["up", "down"]},
         "SagaPath": {"type": "string", "format": "uri-reference", "pattern": "^/sagas/"},
+        "Stream": {
+            "description": "Server-sent events: `id`, `event` (the message's type) and `data`, a \
+                            `Happened`; the last one is `end`, with a `SagaInList`",
+        },
+    })
+}
+
+fn of_problems() -> Value {
+    json!({
         "ProblemType": {
             "type": "string", "format": "uri-reference", "pattern": "^/problems/[a-z-]+$",
             "description": "The kind of problem, for programs; stable",
@@ -279,19 +311,5 @@ fn scalars() -> Map<String, Value> {
             "description": "The original's: 409 refused, 1001 message handling failed, 1002 busy, \
                             1003 invalid parameter, 1007 not found",
         },
-        "Prefer": {"type": "string", "examples": ["wait=2", "respond-async"]},
-        "IdempotencyKey": {
-            "type": "string", "pattern": "^[!-~]+$", "minLength": 1, "maxLength": 255,
-            "description": "1 to 255 visible ASCII characters, best a UUID, bare or in quotes",
-        },
-        "Any": {},
-        "Stream": {
-            "description": "Server-sent events: `id`, `event` (the message's type) and `data`, a \
-                            `Happened`; the last one is `end`, with a `SagaInList`",
-        },
-    });
-    match scalars {
-        Value::Object(scalars) => scalars,
-        _ => Map::new(),
-    }
+    })
 }
