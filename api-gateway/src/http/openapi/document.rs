@@ -51,7 +51,7 @@ pub(in crate::http) fn document(routes: &[Described]) -> Value {
         let answers = shown(of_kind, |example| Some(&example.answer.body));
         (
             failure.name.to_owned(),
-            problem(failure, failure.about, &refer("Problem"), answers),
+            problem(failure, failure.about, &refer("Problem"), &answers),
         )
     };
     let responses: Map<String, Value> = failures::all().map(response).collect();
@@ -178,7 +178,7 @@ impl Of<'_> {
             .filter(told);
         let examples = shown(of_kind, |example| Some(&example.answer.body));
         let about = format!("{} Reasons: `{}`.", REFUSED.about, reasons.join("`, `"));
-        problem(REFUSED, &about, &schema, examples)
+        problem(REFUSED, &about, &schema, &examples)
     }
 
     fn successes(&self) -> Vec<(String, Value)> {
@@ -267,7 +267,7 @@ fn envelope(code: u16, message: &str, data: &str) -> Value {
     })
 }
 
-fn problem(failure: Failure, about: &str, schema: &Value, examples: Map<String, Value>) -> Value {
+fn problem(failure: Failure, about: &str, schema: &Value, examples: &Map<String, Value>) -> Value {
     json!({
         "description": about,
         "headers": headers(failure.headers),
