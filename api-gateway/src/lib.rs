@@ -1,8 +1,8 @@
 //! HTTP in, commands out. The gateway mints the ids of a saga, publishes its command, and waits for
 //! the event that ends it; what happened in between it reads from the journal into its ledger.
 //!
-//! To add a route: a file under `http/` whose path mirrors the URL, and one line in
-//! [`http::router`].
+//! To add a route: a file under `http/` whose path mirrors the URL, with the handler and what the
+//! OpenAPI document says of it, and one line in `http::routes`.
 
 mod accepted;
 mod front;

@@ -50,13 +50,30 @@ impl Connection {
     }
 
     pub fn request(&mut self, method: &str, path: &str, body: &str) -> io::Result<Response> {
+        self.request_with(method, path, &[], body)
+    }
+
+    pub fn request_with(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> io::Result<Response> {
+        let header = |(name, value): &(&str, &str)| format!("{name}: {value}\r\n");
+        let headers: String = headers.iter().map(header).collect();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n{headers}\
              content-length: {}\r\n\r\n{body}",
             self.address,
             body.len()
         );
-        self.stream.get_mut().write_all(request.as_bytes())?;
+        self.send(request.as_bytes())
+    }
+
+    /// Sends these bytes as they are, and reads one answer.
+    pub fn send(&mut self, request: &[u8]) -> io::Result<Response> {
+        self.stream.get_mut().write_all(request)?;
         read_response(&mut self.stream)
     }
 }
@@ -102,14 +119,32 @@ fn read_response(stream: &mut impl BufRead) -> io::Result<Response> {
         headers,
         body: String::new(),
     };
-    let length = match response.header("content-length") {
-        Some(length) => length.parse().map_err(|_| invalid(length))?,
-        None => 0,
+    let body = match response.header("content-length") {
+        Some(length) => read_bytes(stream, length.parse().map_err(|_| invalid(length))?)?,
+        None if response.header("transfer-encoding") == Some("chunked") => read_chunks(stream)?,
+        None => Vec::new(),
     };
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body)?;
     response.body = String::from_utf8(body).map_err(|_| invalid("a body that is no UTF-8"))?;
     Ok(response)
+}
+
+fn read_chunks(stream: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let line = read_line(stream)?;
+        let length = usize::from_str_radix(&line, 16).map_err(|_| invalid(&line))?;
+        body.extend(read_bytes(stream, length)?);
+        read_line(stream)?;
+        if length == 0 {
+            return Ok(body);
+        }
+    }
+}
+
+fn read_bytes(stream: &mut impl BufRead, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    stream.read_exact(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn read_line(stream: &mut impl BufRead) -> io::Result<String> {
@@ -136,6 +171,13 @@ mod tests {
         assert_eq!((first.status, first.body.as_str()), (202, "{}"));
         assert_eq!(first.header("location"), Some("/sagas/1"));
         assert_eq!(read_response(&mut stream).unwrap().status, 200);
+    }
+
+    #[test]
+    fn an_answer_in_chunks_is_put_together() {
+        let mut stream: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
+            2\r\nab\r\n1\r\nc\r\n0\r\n\r\n";
+        assert_eq!(read_response(&mut stream).unwrap().body, "abc");
     }
 
     #[test]

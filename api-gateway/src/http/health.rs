@@ -10,6 +10,22 @@ use saga::telemetry::METRICS_CONTENT_TYPE;
 use serde::Serialize;
 
 use super::Gateway;
+use crate::http::openapi::Operation;
+
+pub(in crate::http) const LIVEZ: Operation = Operation::plain(
+    "livez",
+    "Whether the process answers",
+    "application/json",
+    "Alive",
+);
+pub(in crate::http) const READYZ: Operation =
+    Operation::ready("readyz", "Whether callers can be served", "Readiness");
+pub(in crate::http) const METRICS: Operation = Operation::plain(
+    "metrics",
+    "Prometheus metrics",
+    METRICS_CONTENT_TYPE,
+    "Text",
+);
 
 #[derive(Serialize)]
 struct Liveness {

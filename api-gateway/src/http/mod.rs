@@ -3,14 +3,17 @@
 
 mod body;
 mod commands;
+mod docs;
 mod envelope;
 mod health;
 mod idempotency;
+mod openapi;
 mod parameters;
 mod prefer;
 mod problem;
 mod reads;
 mod regist;
+mod routes;
 mod sagas;
 mod user_ticket;
 
@@ -22,7 +25,6 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use axum::routing::{MethodRouter, delete, get, post};
 use axum::serve::ListenerExt;
 use saga::bus::Health;
 use tokio::net::{TcpListener, TcpStream};
@@ -33,6 +35,7 @@ use tracing::{error, warn};
 
 use crate::front::Surroundings;
 use crate::http::problem::{INVALID_PARAMETER, NOT_FOUND, Problem};
+use crate::http::routes::Routes;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::starter::Starter;
@@ -119,45 +122,43 @@ impl Gateway {
 }
 
 /// Every route, one line each; a path below `src/http` mirrors the URL.
+#[rustfmt::skip]
+fn routes() -> Routes {
+    use user_ticket as ticket;
+    Routes::new()
+        .get("/userTicket", ticket::read::FIND, ticket::read::find)
+        .post("/userTicket", ticket::create::POST, ticket::create::post)
+        .put("/userTicket", ticket::change::PUT, ticket::change::put)
+        .delete("/userTicket", ticket::delete::ONE, ticket::delete::one)
+        .get("/userTicket/list", ticket::read::LIST, ticket::read::list)
+        .post("/userTicket/add-rollback", ticket::delete::ROLLBACK, ticket::delete::one)
+        .delete("/userTicket/delete-batch", ticket::delete::BATCH, ticket::delete::batch)
+        .get("/regist", regist::read::FIND, regist::read::find)
+        .post("/regist", regist::create::POST, regist::create::post)
+        .put("/regist", regist::change::PUT, regist::change::put)
+        .delete("/regist", regist::delete::ONE, regist::delete::one)
+        .get("/regist/list", regist::read::LIST, regist::read::list)
+        .post("/regist/regist-rollback", regist::delete::ROLLBACK, regist::delete::rollback)
+        .delete("/regist/delete-batch", regist::delete::BATCH, regist::delete::batch)
+        .post("/regist/trans", regist::trans::POST, regist::trans::post)
+        .get("/sagas", sagas::list::GET, sagas::list::get)
+        .get("/sagas/{id}", sagas::find::GET, sagas::find::get)
+        .get("/sagas/{id}/events", sagas::events::GET, sagas::events::get)
+        .get("/livez", health::LIVEZ, health::livez)
+        .get("/readyz", health::READYZ, health::readyz)
+        .get("/metrics", health::METRICS, health::metrics)
+        .get("/openapi.json", docs::DOCUMENT, docs::document)
+        .get("/docs", docs::PAGE, docs::page)
+}
+
 pub(crate) fn router(gateway: Gateway) -> Router {
-    Router::new()
-        .route("/userTicket", user_tickets())
-        .route("/userTicket/list", get(user_ticket::read::list))
-        .route("/userTicket/add-rollback", post(user_ticket::delete::one))
-        .route(
-            "/userTicket/delete-batch",
-            delete(user_ticket::delete::batch),
-        )
-        .route("/regist", regists())
-        .route("/regist/list", get(regist::read::list))
-        .route("/regist/regist-rollback", post(regist::delete::rollback))
-        .route("/regist/delete-batch", delete(regist::delete::batch))
-        .route("/regist/trans", post(regist::trans::post))
-        .route("/sagas", get(sagas::list::get))
-        .route("/sagas/{id}", get(sagas::find::get))
-        .route("/sagas/{id}/events", get(sagas::events::get))
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(health::metrics))
+    routes()
+        .router
         .method_not_allowed_fallback(wrong_method)
         .fallback(no_route)
         .layer(DefaultBodyLimit::max(body::BODY_LIMIT))
         .layer(from_fn(measure))
         .with_state(gateway)
-}
-
-fn user_tickets() -> MethodRouter<Gateway> {
-    get(user_ticket::read::find)
-        .post(user_ticket::create::post)
-        .put(user_ticket::change::put)
-        .delete(user_ticket::delete::one)
-}
-
-fn regists() -> MethodRouter<Gateway> {
-    get(regist::read::find)
-        .post(regist::create::post)
-        .put(regist::change::put)
-        .delete(regist::delete::one)
 }
 
 /// Serves until the stop, then answers what is in flight, within a limit.
@@ -200,7 +201,10 @@ async fn no_route(method: Method, uri: Uri) -> Problem {
         "route-not-found",
         "No such route",
         NOT_FOUND,
-        format!("there is no route {method} {}", uri.path()),
+        format!(
+            "there is no route {method} {}; GET /docs shows those that there are",
+            uri.path()
+        ),
     )
 }
 

@@ -10,8 +10,8 @@ use axum::extract::rejection::QueryRejection;
 use super::problem::{FieldError, Problem};
 
 /// The largest page, and the size of a page whose size is out of range.
-const LARGEST_PAGE: i128 = 100;
-const DEFAULT_PAGE: i128 = 10;
+const LARGEST_PAGE: i64 = 100;
+const DEFAULT_PAGE: i64 = 10;
 
 pub(super) type RawParameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
@@ -58,13 +58,14 @@ impl Parameters {
 
     /// Which page of a list: out of range means the first one, and ten of them.
     pub(super) fn page(&mut self) -> events::query::Page {
-        let number: Option<i128> = self.optional("pageNum", "a whole number");
-        let size: Option<i128> = self.optional("pageSize", "a whole number");
-        let number = number.unwrap_or(1).max(1);
+        let number = self.optional("pageNum", "a whole number");
+        let size = self.optional("pageSize", "a whole number");
+        let number = number.map_or(1, |Whole(number)| number.max(1));
+        let size = size.map(|Whole(size)| size);
         let size = size.filter(|size| (1..=LARGEST_PAGE).contains(size));
         events::query::Page {
-            number: u64::try_from(number).unwrap_or(u64::MAX),
-            size: u64::try_from(size.unwrap_or(DEFAULT_PAGE)).unwrap_or(u64::MAX),
+            number: number.unsigned_abs(),
+            size: size.unwrap_or(DEFAULT_PAGE).unsigned_abs(),
         }
     }
 
@@ -82,5 +83,23 @@ impl Parameters {
     fn fail(&mut self, name: &str, detail: String) {
         let field = name.to_owned();
         self.errors.push(FieldError { field, detail });
+    }
+}
+
+/// Any whole number, be it ever so long: one that is too large for a page is out of range as well.
+struct Whole(i64);
+
+impl FromStr for Whole {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (digits, beyond) = match text.strip_prefix('-') {
+            Some(digits) => (digits, i64::MIN),
+            None => (text, i64::MAX),
+        };
+        match !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => Ok(Self(text.parse().unwrap_or(beyond))),
+            false => Err(()),
+        }
     }
 }

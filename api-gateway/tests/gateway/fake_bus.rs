@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use events::{DecodeError, Event, choreography};
+use events::choreography::{self, Service};
+use events::{DecodeError, Event};
 use saga::bus::{
-    Bus, Consumer, Delivery, DeliveryTag, Health, JournalPage, JournalPosition, JournalReader,
-    JournalStart, PublishError, Queue, Settlement, TopologyError,
+    AskError, Bus, Consumer, Delivery, DeliveryTag, Health, JournalPage, JournalPosition,
+    JournalReader, JournalStart, PublishError, Queue, Settlement, TopologyError,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -115,6 +116,17 @@ impl Bus for FakeBus {
             journal: self.journal.subscribe(),
             next: usize::try_from(after.map_or(0, |position| position + 1)).unwrap(),
         }))
+    }
+
+    /// The owners of the data are away.
+    async fn ask(
+        &self,
+        service: Service,
+        _question: String,
+        limit: Duration,
+    ) -> Result<String, AskError> {
+        let service = service.0;
+        Err(AskError::NoAnswer { service, limit })
     }
 
     fn health(&self) -> watch::Receiver<Health> {

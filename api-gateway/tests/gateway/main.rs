@@ -8,6 +8,8 @@ mod http_errors;
 mod ledger_store;
 mod lost_replies;
 mod measurements;
+mod openapi;
+mod openapi_examples;
 mod projector;
 mod running;
 mod sent_again;

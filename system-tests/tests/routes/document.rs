@@ -1,147 +1,25 @@
-//! `docs/http.md`: every route with a real request and the answer that this test gets to it, on both
-//! systems the same. `BLESS=1 cargo test -p system-tests --test routes document` writes it.
+//! `docs/http.md`, and the examples of the OpenAPI document: every route with a real request and the
+//! answer that this test gets to it, on both systems the same.
+//! `BLESS=1 cargo test -p system-tests --test routes document` writes them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::iter;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use system_tests::http::Connection;
+use serde_json::{Value, json};
+use system_tests::http::{Connection, Response};
 
+use crate::lines::{LINES, Line};
 use crate::{on_embedded, on_servers};
-
-/// A request, what it is for, and what later requests call an id of its answer.
-struct Line {
-    about: &'static str,
-    request: (&'static str, &'static str, &'static str),
-    learns: &'static [(&'static str, &'static str)],
-}
-
-const fn line(
-    about: &'static str,
-    request: (&'static str, &'static str, &'static str),
-    learns: &'static [(&'static str, &'static str)],
-) -> Line {
-    Line {
-        about,
-        request,
-        learns,
-    }
-}
-
-const ROUTES: &[Line] = &[
-    line(
-        "buy a ticket and register with it, both or neither",
-        ("POST", "/regist/trans", r#"{"userId":7,"ticketId":42}"#),
-        &[("bought", "userTicketId"), ("first", "registId")],
-    ),
-    line(
-        "the same again is refused, and its ticket is taken back",
-        ("POST", "/regist/trans", r#"{"userId":7,"ticketId":42}"#),
-        &[],
-    ),
-    line(
-        "create a ticket",
-        ("POST", "/userTicket", r#"{"userId":7,"ticketId":43}"#),
-        &[("ticket", "id")],
-    ),
-    line(
-        "change the fields that are sent",
-        ("PUT", "/userTicket", r#"{"id":"{ticket}","ticketId":44}"#),
-        &[],
-    ),
-    line("one ticket", ("GET", "/userTicket?id={ticket}", ""), &[]),
-    line(
-        "tickets by their fields or by `keyword` (any id of theirs), newest first",
-        (
-            "GET",
-            "/userTicket/list?userId=7&ticketId=42&pageNum=1&pageSize=10",
-            "",
-        ),
-        &[],
-    ),
-    line(
-        "register with a ticket of the user",
-        (
-            "POST",
-            "/regist",
-            r#"{"userId":7,"userTicketId":"{ticket}"}"#,
-        ),
-        &[("regist", "id")],
-    ),
-    line(
-        "a ticket that a registration has stays as it is",
-        ("PUT", "/userTicket", r#"{"id":"{ticket}","ticketId":45}"#),
-        &[],
-    ),
-    line("one registration", ("GET", "/regist?id={regist}", ""), &[]),
-    line(
-        "registrations by their fields or by `keyword`, newest first",
-        ("GET", "/regist/list?userTicketId={ticket}", ""),
-        &[],
-    ),
-    line(
-        "delete a registration; its ticket stays",
-        ("DELETE", "/regist", r#"{"id":"{first}"}"#),
-        &[],
-    ),
-    line(
-        "give a registration another ticket",
-        (
-            "PUT",
-            "/regist",
-            r#"{"id":"{regist}","userTicketId":"{bought}"}"#,
-        ),
-        &[],
-    ),
-    line(
-        "undo a registration; none there is a success",
-        (
-            "POST",
-            "/regist/regist-rollback",
-            r#"{"userId":7,"userTicketId":"{bought}"}"#,
-        ),
-        &[],
-    ),
-    line(
-        "delete registrations, 100 at most",
-        ("DELETE", "/regist/delete-batch", r#"{"ids":["{regist}"]}"#),
-        &[],
-    ),
-    line(
-        "delete a ticket, and the registration made with it; none there is a success",
-        ("DELETE", "/userTicket", r#"{"id":"{ticket}"}"#),
-        &[],
-    ),
-    line(
-        "undo a purchase: the same",
-        ("POST", "/userTicket/add-rollback", r#"{"id":"{ticket}"}"#),
-        &[],
-    ),
-    line(
-        "delete tickets, 100 at most",
-        (
-            "DELETE",
-            "/userTicket/delete-batch",
-            r#"{"ids":["{bought}"]}"#,
-        ),
-        &[],
-    ),
-    line(
-        "what is deleted is gone",
-        ("GET", "/regist?id={regist}", ""),
-        &[],
-    ),
-    line(
-        "what is wrong is told by field",
-        ("POST", "/regist", r#"{"userId":-1}"#),
-        &[],
-    ),
-];
 
 const HEAD: &str = "# Every route
 
-Written by a test from what the running system answers; ids and times are made alike. Bodies are \
-JSON, whatever the content type says. A change answers when its saga has ended, or after \
+Written by a test from what the running system answers; ids and times are made alike. The same, with \
+every parameter, header and problem, is the OpenAPI document [openapi.json](openapi.json): a running \
+gateway serves it at `/openapi.json`, and a page to read it at `/docs`.
+
+Bodies are JSON, whatever the content type says. A change answers when its saga has ended, or after \
 `--wait-limit` with `202`, `Location: /sagas/{id}` and `Retry-After`. A problem \
 (`application/problem+json`) has a true HTTP status, the original's `code` and `message`, and \
 `errors` by field. `503` and `504` come with nothing done or a saga to ask for; `GET /sagas/{id}` \
@@ -152,32 +30,104 @@ tells.
 | | request | answer |
 |---|---|---|
 ";
+/// Headers of answers that callers act on.
+const TOLD: [&str; 2] = ["allow", "preference-applied"];
 
-fn document(address: SocketAddr) -> String {
+/// A line as it was sent, and what came back.
+struct Exchange {
+    line: &'static Line,
+    path: String,
+    body: String,
+    answer: Response,
+}
+
+fn exchanges(address: SocketAddr) -> Vec<Exchange> {
     let (mut connection, mut ids) = (Connection::open(address).unwrap(), HashMap::new());
-    let mut text = HEAD.to_owned();
-    for Line {
-        about,
-        request: (method, path, body),
-        learns,
-    } in ROUTES
-    {
-        let (path, body) = (filled_in(path, &ids), filled_in(body, &ids));
-        let answer = connection.request(method, &path, &body).unwrap();
-        let data = &answer.json()["data"];
-        for (name, field) in *learns {
-            ids.insert(*name, data[*field].as_str().unwrap().to_owned());
+    let mut exchange = |line: &'static Line| {
+        let (path, body) = (filled_in(line.path, &ids), filled_in(line.body, &ids));
+        let answer = connection.request_with(line.method, &path, line.headers, &body);
+        let answer = answer.unwrap();
+        for (name, field) in line.learns {
+            let answer = answer.json();
+            let id = answer["data"][field].as_str().or(answer[field].as_str());
+            ids.insert(*name, id.unwrap().to_owned());
         }
-        let sent = match body.as_str() {
-            "" => String::new(),
-            body => format!("<br>`{body}`"),
-        };
-        text += &format!(
-            "| {about} | `{method} {path}`{sent} | {}<br>`{}` |\n",
-            answer.status, answer.body
-        );
+        Exchange {
+            line,
+            path,
+            body,
+            answer,
+        }
+    };
+    LINES.iter().map(&mut exchange).collect()
+}
+
+/// As a table for people.
+fn table(exchanges: &[Exchange]) -> String {
+    let mut text = HEAD.to_owned();
+    for exchange in exchanges {
+        let Exchange { line, answer, .. } = exchange;
+        let headers = line.headers.iter();
+        let headers = headers.map(|(name, value)| format!("{name}: {value}"));
+        let first = format!("{} {}", line.method, exchange.path);
+        let request = iter::once(first)
+            .chain(headers)
+            .chain([exchange.body.clone()]);
+        let told = TOLD.map(|name| header_line(answer, name));
+        let answered = told
+            .into_iter()
+            .chain(answer.body.lines().map(str::to_owned));
+        let (request, answered) = (cell(request), cell(answered));
+        let (about, status) = (line.about, answer.status);
+        text += &format!("| {about} | {request} | {status}<br>{answered} |\n");
     }
     alike(&text)
+}
+
+fn header_line(answer: &Response, name: &str) -> String {
+    let header = answer.header(name);
+    header.map_or_else(String::new, |value| format!("{name}: {value}"))
+}
+
+/// Lines in one cell of the table, as they were on the wire.
+fn cell(lines: impl IntoIterator<Item = String>) -> String {
+    let quoted = |line: String| format!("`{line}`");
+    let lines: Vec<String> = (lines.into_iter())
+        .filter(|line| !line.is_empty())
+        .map(quoted)
+        .collect();
+    lines.join("<br>")
+}
+
+/// As the gateway's document wants them.
+fn examples(exchanges: &[Exchange]) -> String {
+    let example = |exchange: &Exchange| {
+        let Exchange {
+            line,
+            path,
+            body,
+            answer,
+        } = exchange;
+        let headers: BTreeMap<_, _> = line.headers.iter().copied().collect();
+        json!({
+            "about": line.about,
+            "method": line.method,
+            "path": path,
+            "headers": headers,
+            "body": value(body),
+            "answer": {"status": answer.status, "body": value(&answer.body)},
+        })
+    };
+    let examples: Vec<Value> = exchanges.iter().map(example).collect();
+    alike(&(serde_json::to_string_pretty(&examples).unwrap() + "\n"))
+}
+
+/// JSON, or the text that is none.
+fn value(text: &str) -> Value {
+    match text {
+        "" => Value::Null,
+        text => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
+    }
 }
 
 fn filled_in(template: &str, ids: &HashMap<&str, String>) -> String {
@@ -221,26 +171,43 @@ fn is_time(text: &str) -> bool {
     text.len() <= 27 && text.parse::<events::Timestamp>().is_ok()
 }
 
-fn path() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/http.md")
+/// What is written, and where.
+fn documents(address: SocketAddr) -> [(&'static str, String); 2] {
+    let exchanges = exchanges(address);
+    [
+        ("docs/http.md", table(&exchanges)),
+        (
+            "api-gateway/src/http/openapi/examples/system.json",
+            examples(&exchanges),
+        ),
+    ]
+}
+
+fn place(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(path)
 }
 
 #[test]
-fn the_document_says_what_the_embedded_system_answers() {
+fn the_documents_say_what_the_embedded_system_answers() {
     on_embedded(|address| {
-        let answered = document(address);
-        if std::env::var_os("BLESS").is_some() {
-            std::fs::write(path(), &answered).unwrap();
+        for (path, answered) in documents(address) {
+            if std::env::var_os("BLESS").is_some() {
+                std::fs::write(place(path), &answered).unwrap();
+            }
+            let written = std::fs::read_to_string(place(path)).unwrap_or_default();
+            assert_eq!(answered, written, "{path}: BLESS=1 writes it");
         }
-        let written = std::fs::read_to_string(path()).unwrap_or_default();
-        assert_eq!(answered, written, "BLESS=1 writes it");
     });
 }
 
 #[test]
-fn the_document_says_what_rabbitmq_and_postgresql_answer() {
+fn the_documents_say_what_rabbitmq_and_postgresql_answer() {
     on_servers(|address| {
-        let written = std::fs::read_to_string(path()).unwrap_or_default();
-        assert_eq!(document(address), written);
+        for (path, answered) in documents(address) {
+            let written = std::fs::read_to_string(place(path)).unwrap_or_default();
+            assert_eq!(answered, written, "{path}");
+        }
     });
 }

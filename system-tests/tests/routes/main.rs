@@ -5,6 +5,7 @@
 mod caller;
 mod contradictions;
 mod document;
+mod lines;
 mod random;
 mod rules;
 

@@ -222,6 +222,11 @@ fn lists_are_filtered_paged_and_newest_first(caller: &mut Caller) {
     let first = page(caller, "userId=700");
     assert_eq!(first, (json!(12), newest_first[..10].to_vec()));
     assert_eq!(page(caller, "userId=700&pageNum=-1&pageSize=101"), first);
+    let far = "9".repeat(50);
+    let outside = format!("userId=700&pageNum=-{far}&pageSize={far}");
+    assert_eq!(page(caller, &outside), first);
+    let beyond = format!("userId=700&pageNum={far}");
+    assert_eq!(page(caller, &beyond), (json!(12), Vec::new()));
     let second = page(caller, "userId=700&pageNum=2&pageSize=5");
     assert_eq!(second, (json!(12), newest_first[5..10].to_vec()));
     assert_eq!(page(caller, "userId=700&pageNum=9").1.len(), 0);

@@ -6,12 +6,13 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use events::choreography::CHANGE_REGISTRATION;
 use events::query::Regist;
-use events::{ChangeRegistration, RegistId, UserId, UserTicketId};
+use events::{ChangeRegistration, Reason, RegistId, UserId, UserTicketId};
 
 use crate::accepted::End;
 use crate::http::body::{Fields, received};
 use crate::http::commands::{self, RawBody};
 use crate::http::idempotency::Identity;
+use crate::http::openapi::{ID, Operation, failures, optional};
 use crate::http::problem::Problem;
 use crate::http::reads::{self, RegistView};
 use crate::http::{Gateway, UUID, WHOLE_NUMBER};
@@ -25,6 +26,20 @@ struct Change {
     user_id: Option<UserId>,
     user_ticket_id: Option<UserTicketId>,
 }
+
+pub(in crate::http) const PUT: Operation =
+    Operation::saga("changeRegistration", "Change a registration", "SavedRegist")
+        .about("Changes exactly the fields that are sent. What it becomes must be with a live ticket of its user.")
+        .body(&[ID, optional("userId", "Number"), optional("userTicketId", "Uuid")])
+        .refused_with(&[
+            Reason::TICKET_NOT_FOUND,
+            Reason::NOT_THE_USERS_TICKET,
+            Reason::TICKET_DELETED,
+            Reason::ALREADY_REGISTERED,
+            Reason::CHANGED_MEANWHILE,
+            Reason::DEADLINE_EXCEEDED,
+        ])
+        .fails_with(failures::OF_A_CHANGE_THAT_READS);
 
 /// The command says what the registration is to be as a whole, and which ticket it has now: what is
 /// not sent is read first, and the owner refuses if it is not so any more.

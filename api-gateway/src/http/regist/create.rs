@@ -4,18 +4,37 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use events::choreography::REGISTER;
-use events::{Register, UserId, UserTicketId};
+use events::{Reason, Register, UserId, UserTicketId};
 
 use crate::accepted::End;
 use crate::http::body::{Fields, received};
 use crate::http::commands::{self, RawBody};
 use crate::http::idempotency::Identity;
+use crate::http::openapi::{Operation, required};
 use crate::http::problem::Problem;
 use crate::http::reads::RegistView;
 use crate::http::{Gateway, UUID, WHOLE_NUMBER};
 
 pub(super) const EXAMPLE: &str =
     r#"{"userId": 7, "userTicketId": "0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f"}"#;
+
+pub(in crate::http) const POST: Operation = Operation::keyed_saga(
+    "register",
+    "Register with a ticket that the user has",
+    "SavedRegist",
+)
+.about("A refusal changes nothing.")
+.body(&[
+    required("userId", "Number"),
+    required("userTicketId", "Uuid"),
+])
+.refused_with(&[
+    Reason::TICKET_NOT_FOUND,
+    Reason::NOT_THE_USERS_TICKET,
+    Reason::TICKET_DELETED,
+    Reason::ALREADY_REGISTERED,
+    Reason::DEADLINE_EXCEEDED,
+]);
 
 pub(in crate::http) async fn post(
     State(gateway): State<Gateway>,

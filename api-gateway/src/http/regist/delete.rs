@@ -12,7 +12,27 @@ use crate::http::Gateway;
 use crate::http::body::received;
 use crate::http::commands::{self, Nothing, RawBody};
 use crate::http::idempotency::Identity;
+use crate::http::openapi::{ID, LATE, Operation, required};
 use crate::http::problem::Problem;
+
+pub(in crate::http) const ONE: Operation =
+    Operation::saga("deleteRegistration", "Delete a registration", "Done")
+        .about("Its ticket stays. An unknown id is a success.")
+        .body(&[ID])
+        .refused_with(LATE);
+pub(in crate::http) const ROLLBACK: Operation =
+    Operation::saga("rollBackRegistration", "Undo a registration", "Done")
+        .about("Of this user with this ticket. None there is a success.")
+        .body(&[
+            required("userId", "Number"),
+            required("userTicketId", "Uuid"),
+        ])
+        .refused_with(LATE);
+pub(in crate::http) const BATCH: Operation =
+    Operation::saga("deleteRegistrations", "Delete registrations", "DoneAll")
+        .about("Each by a saga of its own; unknown ids are passed over.")
+        .body(&[required("ids", "UuidList")])
+        .refused_with(LATE);
 
 pub(in crate::http) async fn one(
     State(gateway): State<Gateway>,

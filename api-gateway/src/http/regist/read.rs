@@ -7,10 +7,27 @@ use events::{RegistId, UserTicketId};
 use uuid::Uuid;
 
 use crate::http::envelope::success;
+use crate::http::openapi::{KEYWORD, Operation, PAGE_NUMBER, PAGE_SIZE, optional};
 use crate::http::parameters::{Parameters, RawParameters};
 use crate::http::problem::Problem;
 use crate::http::reads::{self, Shown};
 use crate::http::{Gateway, UUID, WHOLE_NUMBER};
+
+pub(in crate::http) const FIND: Operation =
+    Operation::find("findRegistration", "One registration", "Regist");
+pub(in crate::http) const LIST: Operation = Operation::list(
+    "listRegistrations",
+    "Registrations, newest first",
+    "RegistList",
+)
+.query(&[
+    PAGE_NUMBER,
+    PAGE_SIZE,
+    KEYWORD,
+    optional("id", "Uuid"),
+    optional("userId", "Number"),
+    optional("userTicketId", "Uuid"),
+]);
 
 pub(in crate::http) async fn find(
     State(gateway): State<Gateway>,

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use events::choreography::PURCHASE_AND_REGISTER;
-use events::{PurchaseAndRegister, RegistId, TicketId, UserId, UserTicketId};
+use events::{PurchaseAndRegister, Reason, RegistId, TicketId, UserId, UserTicketId};
 use serde::Serialize;
 
 use crate::accepted::End;
@@ -13,10 +13,24 @@ use crate::http::body::{Fields, received};
 use crate::http::commands::{self, RawBody};
 use crate::http::envelope::callers_id;
 use crate::http::idempotency::Identity;
+use crate::http::openapi::{Operation, required};
 use crate::http::problem::Problem;
 use crate::http::{Gateway, WHOLE_NUMBER};
 
 const EXAMPLE: &str = r#"{"userId": 7, "ticketId": 42}"#;
+
+pub(in crate::http) const POST: Operation = Operation::keyed_saga(
+    "buyAndRegister",
+    "Buy a ticket and register with it",
+    "Registered",
+)
+.about("Both or neither: when the registration is refused, the ticket is taken back.")
+.body(&[required("userId", "Number"), required("ticketId", "Number")])
+.refused_with(&[
+    Reason::ALREADY_REGISTERED,
+    Reason::TICKET_DELETED,
+    Reason::DEADLINE_EXCEEDED,
+]);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -15,9 +15,10 @@ use futures_util::{Stream, stream};
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
-use super::find::{Found, find, id};
+use super::find::{Found, PATH_ID, find, id};
 use super::view::{Happened, View};
 use crate::http::Gateway;
+use crate::http::openapi::{Operation, failures, optional};
 use crate::http::problem::Problem;
 use crate::ledger::Row;
 
@@ -30,6 +31,12 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const END: &str = "end";
 /// How many streams a gateway has open at most: a thousand lookups a second.
 pub(in crate::http) const MOST_STREAMS: usize = 512;
+
+pub(in crate::http) const GET: Operation =
+    Operation::stream("watchSaga", "A saga as it happens, up to its end")
+        .path(&[PATH_ID])
+        .headers(&[optional("Last-Event-ID", "Text").about("Goes on after this event")])
+        .fails_with(failures::OF_A_SAGA);
 
 /// A saga that is being watched.
 struct Watch {

@@ -14,8 +14,16 @@ use super::view::View;
 use crate::accepted::Accepted;
 use crate::http::Gateway;
 use crate::http::envelope::success;
+use crate::http::openapi::{Field, Operation, failures, required};
 use crate::http::problem::{FieldError, MESSAGE_HANDLING_FAILED, NOT_FOUND, Problem};
 use crate::ledger::{LedgerError, Row};
+
+pub(in crate::http) const GET: Operation =
+    Operation::find("findSaga", "A saga and what happened in it", "Saga")
+        .path(&[PATH_ID])
+        .query(&[])
+        .fails_with(failures::OF_A_SAGA);
+pub(super) const PATH_ID: Field = required("id", "Uuid").about("The saga's");
 
 /// What is known of a saga.
 pub(super) enum Found {

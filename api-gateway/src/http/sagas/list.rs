@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::view::View;
 use crate::http::envelope::success;
+use crate::http::openapi::{Operation, failures, optional};
 use crate::http::parameters::{Parameters, RawParameters};
 use crate::http::problem::Problem;
 use crate::http::{Gateway, WHOLE_NUMBER};
@@ -23,6 +24,16 @@ const DEFAULT_LIMIT: usize = 20;
 const MOST: usize = 100;
 /// A rare status is looked for in so many sagas; then the page ends, and its cursor goes on.
 const LOOKED_AT: usize = 2_000;
+
+pub(in crate::http) const GET: Operation =
+    Operation::list("listSagas", "Sagas, newest first", "SagaList")
+        .query(&[
+            optional("status", "SagaStatus"),
+            optional("userId", "Number"),
+            optional("cursor", "Cursor").about("The `next` of the page before, unchanged"),
+            optional("limit", "Limit"),
+        ])
+        .fails_with(&[failures::INVALID, failures::UNAVAILABLE]);
 
 #[derive(Serialize)]
 struct Page {

@@ -5,17 +5,32 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use events::choreography::CHANGE_TICKET;
-use events::{ChangeTicket, UserTicketId};
+use events::{ChangeTicket, Reason, UserTicketId};
 
 use crate::accepted::End;
 use crate::http::body::{Fields, received};
 use crate::http::commands::{self, RawBody};
 use crate::http::idempotency::Identity;
+use crate::http::openapi::{ID, Operation, failures, optional};
 use crate::http::problem::Problem;
 use crate::http::reads::UserTicketView;
 use crate::http::{Gateway, UUID, WHOLE_NUMBER};
 
 const EXAMPLE: &str = r#"{"id": "0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f", "ticketId": 42}"#;
+
+pub(in crate::http) const PUT: Operation = Operation::saga(
+    "changeTicket",
+    "Change a ticket",
+    "SavedUserTicket",
+)
+.about("Changes exactly the fields that are sent. A ticket that a registration has stays as it is.")
+.body(&[
+    ID,
+    optional("userId", "Number"),
+    optional("ticketId", "Number"),
+])
+.refused_with(&[Reason::TICKET_IN_USE, Reason::DEADLINE_EXCEEDED])
+.fails_with(failures::OF_A_CHANGE);
 
 pub(in crate::http) async fn put(
     State(gateway): State<Gateway>,

@@ -10,11 +10,18 @@ use crate::accepted::End;
 use crate::http::body::{Fields, received};
 use crate::http::commands::{self, RawBody};
 use crate::http::idempotency::Identity;
+use crate::http::openapi::{LATE, Operation, required};
 use crate::http::problem::Problem;
 use crate::http::reads::UserTicketView;
 use crate::http::{Gateway, WHOLE_NUMBER};
 
 const EXAMPLE: &str = r#"{"userId": 7, "ticketId": 42}"#;
+
+pub(in crate::http) const POST: Operation =
+    Operation::keyed_saga("createTicket", "Create a ticket", "SavedUserTicket")
+        .about("It has no registration yet. A user may have several for the same `ticketId`.")
+        .body(&[required("userId", "Number"), required("ticketId", "Number")])
+        .refused_with(LATE);
 
 pub(in crate::http) async fn post(
     State(gateway): State<Gateway>,

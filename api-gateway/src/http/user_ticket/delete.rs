@@ -10,7 +10,24 @@ use events::{RemoveTicket, UserTicketId};
 use crate::http::Gateway;
 use crate::http::commands::{self, Nothing, RawBody};
 use crate::http::idempotency::Identity;
+use crate::http::openapi::{ID, LATE, Operation, required};
 use crate::http::problem::Problem;
+
+pub(in crate::http) const ONE: Operation =
+    Operation::saga("deleteTicket", "Delete a ticket", "Done")
+        .about("Also the registration made with it. An unknown id is a success.")
+        .body(&[ID])
+        .refused_with(LATE);
+pub(in crate::http) const ROLLBACK: Operation =
+    Operation::saga("rollBackTicket", "Undo a purchase", "Done")
+        .about("The same as deleting the ticket; doing it twice is a success.")
+        .body(&[ID])
+        .refused_with(LATE);
+pub(in crate::http) const BATCH: Operation =
+    Operation::saga("deleteTickets", "Delete tickets", "DoneAll")
+        .about("Each by a saga of its own; unknown ids are passed over.")
+        .body(&[required("ids", "UuidList")])
+        .refused_with(LATE);
 
 /// The undo of a purchase is the deletion of its ticket.
 pub(in crate::http) async fn one(

@@ -7,10 +7,23 @@ use events::query::{Keyword, UserTicket, UserTicketFilter};
 use uuid::Uuid;
 
 use crate::http::envelope::success;
+use crate::http::openapi::{KEYWORD, Operation, PAGE_NUMBER, PAGE_SIZE, optional};
 use crate::http::parameters::{Parameters, RawParameters};
 use crate::http::problem::Problem;
 use crate::http::reads::{self, Shown};
 use crate::http::{Gateway, UUID, WHOLE_NUMBER};
+
+pub(in crate::http) const FIND: Operation =
+    Operation::find("findTicket", "One ticket", "UserTicket");
+pub(in crate::http) const LIST: Operation =
+    Operation::list("listTickets", "Tickets, newest first", "UserTicketList").query(&[
+        PAGE_NUMBER,
+        PAGE_SIZE,
+        KEYWORD,
+        optional("id", "Uuid"),
+        optional("userId", "Number"),
+        optional("ticketId", "Number"),
+    ]);
 
 pub(in crate::http) async fn find(
     State(gateway): State<Gateway>,

@@ -1,0 +1,235 @@
+//! The OpenAPI document, made of what each handler's file says of its operation. The router is built
+//! from the same lines ([`super::routes`]), so there is no route without a description. Its examples
+//! are answers that tests got ([`examples`]).
+//!
+//! To describe a new route: an [`Operation`] beside its handler; an answer of a new shape is a line
+//! in [`schemas`], a new kind of problem one in [`failures`].
+
+mod document;
+mod examples;
+pub(super) mod failures;
+mod schemas;
+
+use events::Reason;
+
+pub(super) use document::document;
+
+use self::failures::Failure;
+
+/// What callers are told of a route and method.
+#[derive(Clone, Copy)]
+pub(super) struct Operation {
+    id: &'static str,
+    summary: &'static str,
+    about: &'static str,
+    path: &'static [Field],
+    query: &'static [Field],
+    headers: &'static [Field],
+    body: &'static [Field],
+    /// With every reason for which it may be refused.
+    refusals: &'static [Reason],
+    failures: &'static [Failure],
+    success: Success,
+}
+
+/// What comes when it works.
+#[derive(Clone, Copy)]
+enum Success {
+    /// The envelope with this object, or with the saga's address while it runs.
+    Ended(&'static str),
+    /// The envelope with this object.
+    Read(&'static str),
+    /// Server-sent events.
+    Stream,
+    /// Without the envelope: the content type and the object.
+    Plain(&'static str, &'static str),
+    /// Likewise, and 503 has the same shape.
+    Ready(&'static str),
+}
+
+/// A parameter, or a member of an object.
+#[derive(Clone, Copy)]
+pub(super) struct Field {
+    name: &'static str,
+    kind: Kind,
+    is_required: bool,
+    about: &'static str,
+}
+
+/// The type of a field: a name among the [`schemas`].
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    One(&'static str),
+    OrNull(&'static str),
+    Many(&'static str),
+}
+
+pub(super) const fn required(name: &'static str, schema: &'static str) -> Field {
+    field(name, Kind::One(schema), true)
+}
+
+pub(super) const fn optional(name: &'static str, schema: &'static str) -> Field {
+    field(name, Kind::One(schema), false)
+}
+
+const fn field(name: &'static str, kind: Kind, is_required: bool) -> Field {
+    Field {
+        name,
+        kind,
+        is_required,
+        about: "",
+    }
+}
+
+impl Field {
+    pub(super) const fn about(self, about: &'static str) -> Self {
+        Self { about, ..self }
+    }
+}
+
+/// How long the caller waits; every route that starts a saga knows it.
+const PREFER: Field = optional("Prefer", "Prefer").about(
+    "RFC 7240: `wait=N` to wait N seconds for the outcome, up to the gateway's own limit, or \
+     `respond-async` for none; `Preference-Applied` says what was honoured",
+);
+const TRACEPARENT: Field =
+    optional("traceparent", "Text").about("W3C Trace Context: the saga's messages carry it on");
+const IDEMPOTENCY_KEY: Field = optional("Idempotency-Key", "IdempotencyKey").about(
+    "Names the saga: a request that is sent again with it, to any replica and at any time later, \
+     is the same saga and gets the same answer",
+);
+pub(super) const ID: Field = required("id", "Uuid");
+/// Of every list of objects.
+pub(super) const PAGE_NUMBER: Field =
+    optional("pageNum", "WholeNumber").about("From 1; below is 1");
+pub(super) const PAGE_SIZE: Field =
+    optional("pageSize", "WholeNumber").about("1 to 100; anything else is 10");
+pub(super) const KEYWORD: Field = optional("keyword", "Text").about("Any id of the object");
+
+/// The one reason for which what always works is refused.
+pub(super) const LATE: &[Reason] = &[Reason::DEADLINE_EXCEEDED];
+
+impl Operation {
+    /// Starts a saga and waits for its end; `data` is what its envelope has then.
+    pub(super) const fn saga(id: &'static str, summary: &'static str, data: &'static str) -> Self {
+        let failures = &[
+            failures::INVALID,
+            failures::TOO_LARGE,
+            failures::UNAVAILABLE,
+        ];
+        Self {
+            headers: &[PREFER, TRACEPARENT],
+            ..Self::new(id, summary, Success::Ended(data), failures)
+        }
+    }
+
+    /// The same, once for each key.
+    pub(super) const fn keyed_saga(
+        id: &'static str,
+        summary: &'static str,
+        data: &'static str,
+    ) -> Self {
+        let failures = &[
+            failures::INVALID,
+            failures::TOO_LARGE,
+            failures::KEY_REUSED,
+            failures::UNAVAILABLE,
+        ];
+        Self {
+            headers: &[IDEMPOTENCY_KEY, PREFER, TRACEPARENT],
+            ..Self::new(id, summary, Success::Ended(data), failures)
+        }
+    }
+
+    /// Answers with the object that has the `id`.
+    pub(super) const fn find(id: &'static str, summary: &'static str, data: &'static str) -> Self {
+        let failures = &[
+            failures::INVALID,
+            failures::NOT_FOUND,
+            failures::UNAVAILABLE,
+            failures::NO_ANSWER,
+        ];
+        Self {
+            query: &[ID],
+            ..Self::new(id, summary, Success::Read(data), failures)
+        }
+    }
+
+    /// Answers with a page of objects.
+    pub(super) const fn list(id: &'static str, summary: &'static str, data: &'static str) -> Self {
+        let failures = &[
+            failures::INVALID,
+            failures::UNAVAILABLE,
+            failures::NO_ANSWER,
+        ];
+        Self::new(id, summary, Success::Read(data), failures)
+    }
+
+    /// Answers without the envelope.
+    pub(super) const fn plain(
+        id: &'static str,
+        summary: &'static str,
+        content_type: &'static str,
+        schema: &'static str,
+    ) -> Self {
+        Self::new(id, summary, Success::Plain(content_type, schema), &[])
+    }
+
+    /// Answers 200 or 503 with the same object.
+    pub(super) const fn ready(id: &'static str, summary: &'static str, data: &'static str) -> Self {
+        Self::new(id, summary, Success::Ready(data), &[])
+    }
+
+    pub(super) const fn stream(id: &'static str, summary: &'static str) -> Self {
+        Self::new(id, summary, Success::Stream, &[])
+    }
+
+    const fn new(
+        id: &'static str,
+        summary: &'static str,
+        success: Success,
+        failures: &'static [Failure],
+    ) -> Self {
+        Self {
+            id,
+            summary,
+            about: "",
+            path: &[],
+            query: &[],
+            headers: &[],
+            body: &[],
+            refusals: &[],
+            failures,
+            success,
+        }
+    }
+
+    pub(super) const fn about(self, about: &'static str) -> Self {
+        Self { about, ..self }
+    }
+
+    pub(super) const fn path(self, path: &'static [Field]) -> Self {
+        Self { path, ..self }
+    }
+
+    pub(super) const fn query(self, query: &'static [Field]) -> Self {
+        Self { query, ..self }
+    }
+
+    pub(super) const fn headers(self, headers: &'static [Field]) -> Self {
+        Self { headers, ..self }
+    }
+
+    pub(super) const fn body(self, body: &'static [Field]) -> Self {
+        Self { body, ..self }
+    }
+
+    pub(super) const fn refused_with(self, refusals: &'static [Reason]) -> Self {
+        Self { refusals, ..self }
+    }
+
+    /// Instead of those that it has so far.
+    pub(super) const fn fails_with(self, failures: &'static [Failure]) -> Self {
+        Self { failures, ..self }
+    }
+}

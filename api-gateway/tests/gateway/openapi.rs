@@ -1,0 +1,160 @@
+//! The OpenAPI document: checked in as it is served, with the routes that there are, and examples that
+//! are as it says. `BLESS=1 cargo test -p api-gateway` writes it; once more if examples changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::fake_bus::FakeBus;
+use crate::running::Running;
+
+const METHODS: [&str; 8] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE",
+];
+/// Whose answers are large, or always different.
+const WITHOUT_EXAMPLE: [&str; 3] = ["/metrics", "/openapi.json", "/docs"];
+
+async fn served() -> (Running, String) {
+    let gateway = Running::with(FakeBus::without_workers()).await;
+    let text = gateway.get("/openapi.json").await.text().await.unwrap();
+    (gateway, text)
+}
+
+async fn document() -> Value {
+    serde_json::from_str(&served().await.1).unwrap()
+}
+
+fn members(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    object.as_object().into_iter().flatten()
+}
+
+/// Each operation with its path and method.
+fn operations(document: &Value) -> impl Iterator<Item = (&str, String, &Value)> {
+    members(&document["paths"]).flat_map(|(path, methods)| {
+        let of_path = members(methods);
+        of_path.map(move |(method, operation)| (path.as_str(), method.to_uppercase(), operation))
+    })
+}
+
+#[tokio::test]
+async fn the_document_checked_in_is_the_one_that_is_served() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
+    let (_, served) = served().await;
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &served).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        served == written,
+        "docs/openapi.json is stale: BLESS=1 writes it"
+    );
+}
+
+#[tokio::test]
+async fn the_document_has_the_methods_that_the_router_has() {
+    let (gateway, text) = served().await;
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let mut told: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (path, method, _) in operations(&document) {
+        let of_path = told.entry(path).or_default();
+        if method == "GET" {
+            of_path.insert("HEAD".to_owned());
+        }
+        of_path.insert(method);
+    }
+    assert!(told.len() >= 16, "{told:?}");
+    for (path, told) in told {
+        for method in METHODS {
+            let url = format!("{}{}", gateway.url, path.replace("{id}", "x"));
+            let request = gateway
+                .client
+                .request(method.parse::<Method>().unwrap(), url);
+            let answer = request.send().await.unwrap();
+            let there = answer.status() != StatusCode::METHOD_NOT_ALLOWED;
+            assert_eq!(there, told.contains(method), "{method} {path}");
+            if !there {
+                let allowed = answer.headers()["allow"].to_str().unwrap().split(',');
+                let allowed: BTreeSet<String> = allowed.map(str::to_owned).collect();
+                assert_eq!(allowed, told, "{method} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_operation_has_a_name_of_its_own_and_an_example_of_its_success() {
+    let document = document().await;
+    let mut names = BTreeSet::new();
+    for (path, method, operation) in operations(&document) {
+        assert!(
+            names.insert(operation["operationId"].to_string()),
+            "{method} {path}"
+        );
+        let contents = members(&operation["responses"]["200"]["content"]);
+        let examples: usize = contents
+            .map(|(_, one)| members(&one["examples"]).count())
+            .sum();
+        let expected = !WITHOUT_EXAMPLE.contains(&path);
+        assert_eq!(examples > 0, expected, "{method} {path} has {examples}");
+    }
+    for (name, response) in members(&document["components"]["responses"]) {
+        let examples = &response["content"]["application/problem+json"]["examples"];
+        assert!(members(examples).count() > 0, "{name} has no example");
+    }
+}
+
+#[tokio::test]
+async fn every_example_is_as_the_document_says_with_no_field_more() {
+    let mut document = document().await;
+    forbid_more(&mut document["components"]["schemas"]);
+    let mut checked = 0;
+    let responses =
+        operations(&document).flat_map(|(_, _, operation)| members(&operation["responses"]));
+    let bodies = operations(&document).map(|(_, _, operation)| &operation["requestBody"]);
+    let common = members(&document["components"]["responses"]).map(|(_, response)| response);
+    let all = responses
+        .map(|(_, response)| response)
+        .chain(bodies)
+        .chain(common);
+    for (_, content) in all.flat_map(|one| members(&one["content"])) {
+        let mut schema = content["schema"].clone();
+        forbid_more(&mut schema);
+        schema["components"] = document["components"].clone();
+        let validator = jsonschema::options()
+            .should_validate_formats(true)
+            .build(&schema)
+            .unwrap();
+        for (name, example) in members(&content["examples"]) {
+            let wrong: Vec<String> = (validator.iter_errors(&example["value"]))
+                .map(|error| format!("{}: {error}", error.instance_path()))
+                .collect();
+            assert!(wrong.is_empty(), "{name}: {wrong:?}\n{}", example["value"]);
+            checked += 1;
+        }
+    }
+    assert!(checked > 60, "{checked} examples");
+}
+
+/// Callers must expect new members one day; a test must not.
+fn forbid_more(schema: &mut Value) {
+    if schema["type"] == "object" && schema["properties"].is_object() {
+        schema["additionalProperties"] = json!(false);
+    }
+    match schema {
+        Value::Object(members) => members.values_mut().for_each(forbid_more),
+        Value::Array(items) => items.iter_mut().for_each(forbid_more),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_page_needs_nothing_from_elsewhere() {
+    let (gateway, _) = served().await;
+    let page = gateway.get("/docs").await;
+    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+    let page = page.text().await.unwrap();
+    assert!(page.contains("fetch(\"/openapi.json\")"));
+    assert!(!page.contains("://"), "it names another place");
+}

@@ -1,0 +1,108 @@
+//! Examples of what the gateway answers when what it stands on is away, for the OpenAPI document.
+//! `BLESS=1 cargo test -p api-gateway` writes them. Ids follow from keys, so they are always the same.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use events::{Event, Reason, SagaId};
+use reqwest::Method;
+use saga::bus::Health;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::fake_bus::FakeBus;
+use crate::running::{GOOD, Running};
+use crate::stories::{command, completed, rejected};
+
+const SOME: Uuid = Uuid::from_u128(0x0193_a4f0_6c1b_7d3e_9f00_5a6b_7c8d_9e0f);
+const KEY: &str = "order-7-42";
+
+/// A request and its answer.
+async fn example(gateway: &Running, about: &str, request: (Method, &str, &str)) -> Value {
+    let (method, path, body) = request;
+    let url = format!("{}{path}", gateway.url);
+    let sent = gateway.client.request(method.clone(), url);
+    let sent = match method {
+        Method::POST => sent.header("Idempotency-Key", KEY),
+        _ => sent,
+    };
+    let answer = sent.body(body.to_owned()).send().await.unwrap();
+    let status = answer.status().as_u16();
+    let headers = match method {
+        Method::POST => json!({"Idempotency-Key": KEY}),
+        _ => json!({}),
+    };
+    json!({
+        "about": about,
+        "method": method.as_str(),
+        "path": path,
+        "headers": headers,
+        // One too large to show is none.
+        "body": serde_json::from_str::<Value>(body).unwrap_or_default(),
+        "answer": {"status": status, "body": answer.json::<Value>().await.unwrap()},
+    })
+}
+
+async fn examples() -> Vec<Value> {
+    let buy = (Method::POST, "/regist/trans", GOOD);
+    let alone = Running::waiting(FakeBus::without_workers(), Duration::ZERO).await;
+    let late = FakeBus::new(|command| rejected(command, Reason::DEADLINE_EXCEEDED));
+    let late = Running::with(late).await;
+    let away = Running::with(FakeBus::new(completed)).await;
+    *away.bus.away.lock().unwrap() = Some("connection refused");
+    let unreadable = with_an_unreadable_row().await;
+    let too_large = "x".repeat(16 * 1024 + 1);
+    let find = format!("/userTicket?id={SOME}");
+    let saga = format!("/sagas/{SOME}");
+    let examples = vec![
+        example(&alone, "it takes longer than the caller waits", buy.clone()).await,
+        example(&late, "it was not begun before its deadline", buy.clone()).await,
+        example(&away, "the broker is away", buy).await,
+        example(
+            &alone,
+            "the owner of tickets does not answer",
+            (Method::GET, &find, ""),
+        )
+        .await,
+        example(
+            &alone,
+            "a body that is too large",
+            (Method::POST, "/userTicket", &too_large),
+        )
+        .await,
+        example(&unreadable, "a damaged record", (Method::GET, &saga, "")).await,
+    ];
+    let waiting_for = "the broker".to_owned();
+    away.bus.health.send_replace(Health::Down { waiting_for });
+    let waits = example(
+        &away,
+        "it waits for its broker",
+        (Method::GET, "/readyz", ""),
+    )
+    .await;
+    [examples, vec![waits]].concat()
+}
+
+async fn with_an_unreadable_row() -> Running {
+    let gateway = Running::with(FakeBus::new(completed)).await;
+    let mut command = command();
+    command.saga_id = SagaId(SOME);
+    command.id = Event::id_of(command.saga_id, command.message_type());
+    gateway.bus.record([&command]);
+    gateway.projected(0).await;
+    let database = &gateway.database;
+    database.execute("UPDATE saga SET timeline = 'x'").await;
+    gateway
+}
+
+#[tokio::test]
+async fn the_examples_of_trouble_are_what_the_gateway_answers() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let path = path.join("src/http/openapi/examples/gateway.json");
+    let answered = serde_json::to_string_pretty(&examples().await).unwrap() + "\n";
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &answered).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(answered, written, "BLESS=1 writes it");
+}
