@@ -1,6 +1,7 @@
 //! The ledger of a running system: overdue sagas, the rebuild, what is no longer kept, and the replica
 //! that takes over.
 
+mod database;
 mod measurement;
 mod overdue;
 mod rebuild;

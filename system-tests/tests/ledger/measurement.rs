@@ -12,11 +12,12 @@ use events::{
 use saga::Tasks;
 use saga::bus::Bus;
 use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
-use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 use system_tests::deployment::{Servers, Services};
 use system_tests::load::{Load, Plan};
 use system_tests::process::{run, wait_until};
 use system_tests::service::built;
+
+use super::database::GatewayDatabase;
 
 /// A fifth of them are refused and undone, so that they have 3.2 events each: a million.
 const SAGAS: u64 = 315_000;
@@ -108,75 +109,4 @@ fn command(number: u64) -> Event {
         deadline: None,
         message: message.into(),
     }
-}
-
-/// The gateway's database, looked at in SQL.
-pub(crate) struct GatewayDatabase(String);
-
-impl GatewayDatabase {
-    pub(crate) fn at(url: &str) -> Self {
-        Self(url.to_owned())
-    }
-
-    /// Every row with all its columns.
-    pub(crate) fn rows(&self) -> Vec<String> {
-        self.texts(match self.is_postgres() {
-            true => "SELECT CAST(whole AS text) FROM saga AS whole ORDER BY saga_id",
-            false => {
-                "SELECT json_array(saga_id, user_ticket_id, regist_id, user_id, ticket_id,
-                    started_at, ended_at, waits_since, saga, status, waits_for, reason, timeline, unanswered)
-                FROM saga ORDER BY saga_id"
-            }
-        })
-    }
-
-    pub(crate) fn texts(&self, sql: &str) -> Vec<String> {
-        let texts = async {
-            let asking = sqlx::query_scalar(sql);
-            match self.is_postgres() {
-                true => {
-                    asking
-                        .fetch_all(&mut PgConnection::connect(&self.0).await?)
-                        .await
-                }
-                false => {
-                    let asking = sqlx::query_scalar(sql);
-                    asking
-                        .fetch_all(&mut SqliteConnection::connect(&self.0).await?)
-                        .await
-                }
-            }
-        };
-        wait_for(texts)
-    }
-
-    pub(crate) fn execute(&self, sql: &str) {
-        let done = async {
-            match self.is_postgres() {
-                true => PgConnection::connect(&self.0)
-                    .await?
-                    .execute(sql)
-                    .await
-                    .map(drop),
-                false => SqliteConnection::connect(&self.0)
-                    .await?
-                    .execute(sql)
-                    .await
-                    .map(drop),
-            }
-        };
-        wait_for(done);
-    }
-
-    fn is_postgres(&self) -> bool {
-        self.0.starts_with("postgres")
-    }
-}
-
-fn wait_for<T>(asking: impl Future<Output = Result<T, sqlx::Error>>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(asking).expect("an answer")
 }

@@ -15,7 +15,7 @@ use system_tests::process::{run, wait_until};
 use system_tests::service::built;
 
 use super::LIMIT;
-use crate::measurement::GatewayDatabase;
+use super::database::GatewayDatabase;
 
 #[test]
 fn a_damaged_ledger_is_rebuilt_row_by_row_while_sagas_run_embedded() {
