@@ -139,16 +139,4 @@ fn describe() {
         "ledger_unsupported_events_total",
         "events that the ledger lost: of a type or version that this build does not read"
     );
-    describe_gauge!(
-        "sagas_waiting",
-        "sagas that wait at this step, by the replica that projects; it stops counting at 100,000"
-    );
-    describe_gauge!(
-        "sagas_overdue",
-        "of these, sagas that wait longer than the step may take"
-    );
-    describe_counter!(
-        "ledger_removed_sagas_total",
-        "ended sagas that were removed because they are older than they are kept"
-    );
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use events::Timestamp;
 use events::choreography::{Step, steps};
-use metrics::{Gauge, gauge};
+use metrics::{Gauge, describe_gauge, gauge};
 use saga::bus::Health;
 use saga::failure::chain;
 use tokio::sync::watch;
@@ -84,6 +84,14 @@ struct Shown {
 
 impl OverdueWatch {
     pub fn new(ledger: &Arc<dyn Ledger>) -> Self {
+        describe_gauge!(
+            "sagas_waiting",
+            "sagas that wait at this step, on the replica that projects; no more than 100,000"
+        );
+        describe_gauge!(
+            "sagas_overdue",
+            "those of them that wait longer than the step may take"
+        );
         let shown = |step: &'static Step| Shown {
             step,
             waiting: gauge!("sagas_waiting", "step" => step.queue()),

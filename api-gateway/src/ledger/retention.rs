@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events::Timestamp;
-use metrics::{Counter, counter};
+use metrics::{Counter, counter, describe_counter};
 use saga::failure::chain;
 use tracing::{info, warn};
 
@@ -49,6 +49,10 @@ pub struct Retention {
 
 impl Retention {
     pub fn new(ledger: &Arc<dyn Ledger>, keep: Duration) -> Self {
+        describe_counter!(
+            "ledger_removed_sagas_total",
+            "sagas that were removed because they ended longer ago than they are kept"
+        );
         Self {
             ledger: Arc::clone(ledger),
             keep,
