@@ -16,6 +16,8 @@ use super::{Generation, Generations, Held, Text};
 use crate::ledger::{LedgerError, PostgresLedger, Row};
 
 const APPLICATION: &str = "ledger rebuild";
+/// A plan that the server believes to be dear is compiled each time, which takes a second.
+const NO_COMPILER: (&str, &str) = ("jit", "off");
 /// Of the server's memory: a million sagas' index, and the pages at its end.
 const SCRATCH_MEMORY: (&str, &str) = ("temp_buffers", "128MB");
 /// A rebuild that was suspended while it holds the ledger is rolled back.
@@ -27,6 +29,7 @@ const SCRATCH: &str = "
     CREATE TEMPORARY TABLE saga (LIKE saga);
     ALTER TABLE pg_temp.saga ADD PRIMARY KEY (saga_id);
     CREATE TEMPORARY TABLE ledger_cursor (LIKE ledger_cursor);
+    ALTER TABLE pg_temp.ledger_cursor ADD PRIMARY KEY (id);
     INSERT INTO pg_temp.ledger_cursor (id, owner, lease_until) VALUES (1, '', 'epoch');";
 
 const TEXTS_AFTER: &str = "
@@ -45,7 +48,8 @@ const HOLD: &str = "
 pub async fn on_postgres(url: &str) -> Result<Generations, LedgerError> {
     let options = PgConnectOptions::from_str(url)?
         .application_name(APPLICATION)
-        .options(INDEX_LOOKUPS_ONLY);
+        .options(INDEX_LOOKUPS_ONLY)
+        .options([NO_COMPILER]);
     let ledger = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .connect_with(options.clone().options([HOLD_LIMIT]))
