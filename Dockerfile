@@ -1,5 +1,5 @@
 # One image with the three services, of which the command says which one runs, and the operators'
-# command: docker compose run --rm ticket-worker dlq list
+# commands: docker compose run --rm ticket-worker dlq list
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
@@ -11,7 +11,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
         -p dead-letters \
     && install -D --target-directory=/out \
         target/release/api-gateway target/release/ticket-worker target/release/regist-worker \
-        target/release/dlq
+        target/release/dlq target/release/ledger
 
 # Root certificates are compiled in; the shell is for the health checks.
 FROM debian:bookworm-slim

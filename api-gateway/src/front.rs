@@ -1,6 +1,7 @@
 //! The gateway put together: HTTP before everything else, then the replies and the projector.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use saga::Tasks;
 use saga::bus::{Bus, Health, Queue, TopologyError};
@@ -33,6 +34,7 @@ pub struct Surroundings {
 pub struct Front {
     surroundings: Surroundings,
     instance: String,
+    keep_ended: Option<Duration>,
     metrics: Metrics,
     waiters: Waiters,
     accepted: Arc<AcceptedSagas>,
@@ -82,6 +84,7 @@ impl Front {
         Self {
             surroundings,
             instance: config.instance,
+            keep_ended: config.keep_ended,
             metrics,
             waiters,
             accepted,
@@ -117,6 +120,7 @@ impl Front {
             bus: self.surroundings.bus,
             ledger: self.surroundings.ledger,
             owner: self.instance,
+            keep_ended: self.keep_ended,
             metrics: self.metrics.ledger,
             health: self.projection,
         };

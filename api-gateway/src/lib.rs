@@ -32,7 +32,7 @@ use crate::ledger::{Ledger, PostgresLedger, SqliteLedger};
 const NAME: &str = "api-gateway";
 
 /// The schema of the ledger, in the order in which it grew.
-pub const SCHEMA: [SchemaChange; 3] = [
+pub const SCHEMA: [SchemaChange; 4] = [
     SchemaChange {
         version: 1,
         description: "ledger",
@@ -50,6 +50,12 @@ pub const SCHEMA: [SchemaChange; 3] = [
         description: "unanswered commands",
         postgres: include_str!("../migrations/postgres/0003_unanswered_commands.sql"),
         sqlite: include_str!("../migrations/sqlite/0003_unanswered_commands.sql"),
+    },
+    SchemaChange {
+        version: 4,
+        description: "ledger upkeep",
+        postgres: include_str!("../migrations/postgres/0004_ledger_upkeep.sql"),
+        sqlite: include_str!("../migrations/sqlite/0004_ledger_upkeep.sql"),
     },
 ];
 

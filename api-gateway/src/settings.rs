@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Callers give up after some ten seconds; they get the saga's address before that.
 const WAIT_LIMIT: Duration = Duration::from_secs(10);
+/// Nothing vanishes unless somebody asked for it.
+const FOREVER: &str = "forever";
 
 /// The gateway's own settings, as flags.
 #[derive(Debug, clap::Args)]
@@ -22,6 +24,9 @@ pub struct HttpFlags {
     /// How long a caller waits for the outcome before it gets 202 and the saga's address [default: 10s]
     #[arg(long, env = "WAIT_LIMIT", value_name = "DURATION")]
     wait_limit: Option<String>,
+    /// How long the ledger keeps a saga after its end: a duration like 90d, or "forever" [default: forever]
+    #[arg(long, env = "KEEP_ENDED", value_name = "DURATION")]
+    keep_ended: Option<String>,
 }
 
 /// The gateway's own settings.
@@ -31,6 +36,8 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     #[serde(deserialize_with = "duration")]
     pub wait_limit: Duration,
+    #[serde(deserialize_with = "duration_or_forever")]
+    pub keep_ended: Option<Duration>,
 }
 
 impl Default for HttpConfig {
@@ -38,15 +45,28 @@ impl Default for HttpConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             wait_limit: WAIT_LIMIT,
+            keep_ended: None,
         }
     }
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = saga::config::text(deserializer)?;
-    humantime::parse_duration(&text).map_err(|error| {
-        de::Error::custom(format!(
-            "{text:?} is no duration like 500ms or 10s ({error})"
+    parsed(&saga::config::text(deserializer)?)
+}
+
+fn duration_or_forever<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    match saga::config::text(deserializer)?.as_str() {
+        FOREVER => Ok(None),
+        text => parsed(text).map(Some),
+    }
+}
+
+fn parsed<E: de::Error>(text: &str) -> Result<Duration, E> {
+    humantime::parse_duration(text).map_err(|error| {
+        E::custom(format!(
+            "{text:?} is no duration like 500ms, 10s or 90d ({error})"
         ))
     })
 }
@@ -59,6 +79,8 @@ pub struct GatewayConfig {
     pub instance: String,
     /// How long a caller waits for the outcome before the answer is `202 Accepted`.
     pub wait_limit: Duration,
+    /// How long the ledger keeps a saga after its end; for ever if none.
+    pub keep_ended: Option<Duration>,
 }
 
 impl Default for GatewayConfig {
@@ -66,6 +88,7 @@ impl Default for GatewayConfig {
         Self {
             instance: format!("gateway-{:08x}", rand::random::<u32>()),
             wait_limit: WAIT_LIMIT,
+            keep_ended: None,
         }
     }
 }
@@ -74,6 +97,7 @@ impl GatewayConfig {
     pub fn of(http: &Http) -> Self {
         Self {
             wait_limit: http.wait_limit,
+            keep_ended: http.keep_ended,
             ..Self::default()
         }
     }
@@ -85,6 +109,7 @@ pub struct Http {
     pub(crate) listener: TcpListener,
     address: SocketAddr,
     wait_limit: Duration,
+    keep_ended: Option<Duration>,
     metrics: PrometheusHandle,
     pub(crate) drained: CancellationToken,
 }
@@ -107,6 +132,7 @@ impl Http {
             address: listener.local_addr().map_err(failed)?,
             listener,
             wait_limit: config.wait_limit,
+            keep_ended: config.keep_ended,
             metrics,
             drained: CancellationToken::new(),
         })

@@ -18,6 +18,7 @@ const DATABASES: [&str; 3] = ["ticket", "regist", "gateway"];
 #[derive(Debug)]
 pub struct Embedded {
     pub service: Service,
+    pub folder: String,
     pub databases: Databases,
 }
 
@@ -29,12 +30,21 @@ impl Embedded {
         let database = |name: &str| format!("sqlite://{folder}/{name}.db");
         Self {
             service: Service::with_http(ALL_IN_ONE, ALL_IN_ONE, &["--data-dir", folder]),
+            folder: folder.to_owned(),
             databases: Databases {
                 ticket: database("ticket"),
                 regist: database("regist"),
                 gateway: database("gateway"),
             },
         }
+    }
+
+    /// The same system with other settings, instead of the one that runs.
+    pub fn restart_with(&mut self, flags: &[&str]) {
+        self.service.stop();
+        let flags = [&["--data-dir", self.folder.as_str()], flags].concat();
+        self.service = Service::with_http(ALL_IN_ONE, ALL_IN_ONE, &flags);
+        self.service.start_and_wait();
     }
 }
 
@@ -100,6 +110,13 @@ impl Servers {
             .into_iter()
             .filter(|queue| queue.messages > 0)
             .collect()
+    }
+
+    /// One more gateway.
+    pub fn gateway(&self, name: &str, flags: &[&str]) -> Service {
+        let (amqp, databases) = (self.broker.url(), self.databases());
+        let backend = ["--amqp-url", &amqp, "--database-url", &databases.gateway];
+        Service::with_http(name, "api-gateway", &[&backend, flags].concat())
     }
 
     /// The whole system in one process on these servers.

@@ -184,6 +184,7 @@ impl System {
             bus: Arc::clone(&bus),
             ledger: api_gateway::ledger(&gateway),
             owner: INSTANCE.to_owned(),
+            keep_ended: None,
             metrics: LedgerMetrics::default(),
         };
         tasks.spawn("projector", projector.run(tasks.stop_token()));

@@ -129,6 +129,7 @@ impl Desk {
             rows: &self.ready,
             from: self.cursor,
             to: self.settled,
+            seen: self.folded,
             lease,
         }
     }

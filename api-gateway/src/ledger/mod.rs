@@ -5,9 +5,12 @@
 
 pub mod desk;
 pub mod fold;
+pub mod overdue;
 mod postgres;
 pub mod projector;
+pub mod rebuild;
 mod repair;
+pub mod retention;
 mod sqlite;
 mod timeline;
 
@@ -22,7 +25,9 @@ use tracing::error;
 use uuid::Uuid;
 
 pub use fold::{Row, fold};
+pub use overdue::{AtStep, StepLimit};
 pub use postgres::PostgresLedger;
+pub use retention::Removed;
 pub use sqlite::SqliteLedger;
 pub use timeline::{Entry, Timeline};
 
@@ -60,6 +65,19 @@ pub trait Ledger: Send + Sync + 'static {
     /// Writes the rows, moves the cursor and renews the lease in one transaction; all or nothing,
     /// and nothing if the cursor is not at `from` or another owner holds the lease.
     async fn save(&self, page: &Projection<'_>) -> Result<Saved, LedgerError>;
+
+    /// Counts the sagas that wait at each of these steps, in their order; no further than
+    /// [`overdue::COUNTED`].
+    async fn waiting(&self, steps: &[StepLimit]) -> Result<Vec<AtStep>, LedgerError>;
+
+    /// Of the next `limit` sagas behind the mark, oldest first, that started before then: removes
+    /// those that had ended before then, too.
+    async fn remove_ended(
+        &self,
+        before: Timestamp,
+        after: Mark,
+        limit: usize,
+    ) -> Result<Removed, LedgerError>;
 }
 
 /// Which sagas to list. Each has an index.
@@ -127,6 +145,8 @@ pub struct Projection<'a> {
     pub from: Option<JournalPosition>,
     /// At `from` when a row that begins behind it is still to come.
     pub to: Option<JournalPosition>,
+    /// The rows hold messages up to here, which is not before `to`.
+    pub seen: Option<JournalPosition>,
     pub lease: Lease<'a>,
 }
 

@@ -11,15 +11,19 @@ use async_trait::async_trait;
 use events::{SagaId, Timestamp};
 use saga::bus::JournalPosition;
 use saga::database::answered;
-use sqlx::PgPool;
+use sqlx::postgres::PgArguments;
+use sqlx::{PgConnection, PgPool, Postgres};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::desk::BREATH;
+use super::overdue::COUNTED;
 use super::{
-    Claim, Derived, Ledger, LedgerError, Listed, Mark, Projection, Row, Saved, Stored,
-    UnreadableRow, Which, readable, reason_text, row_from, unanswered_text,
+    AtStep, Claim, Derived, Ledger, LedgerError, Listed, Mark, Projection, Removed, Row, Saved,
+    StepLimit, Stored, UnreadableRow, Which, readable, reason_text, row_from, unanswered_text,
 };
+
+type Query<'q, O> = sqlx::query::QueryAs<'q, Postgres, O, PgArguments>;
 
 #[derive(Clone, Debug)]
 pub struct PostgresLedger {
@@ -67,27 +71,68 @@ const CLAIM: &str = "
 
 const RELEASE: &str = "UPDATE ledger_cursor SET lease_until = 'epoch' WHERE id = 1 AND owner = $1";
 
-const SAVE: &str = "
-    WITH moved AS (
-        UPDATE ledger_cursor SET position = $4, owner = $1, lease_until = $2
-        WHERE id = 1 AND position IS NOT DISTINCT FROM $5 AND (owner = $1 OR lease_until < $3)
-        RETURNING id
-    ), written AS (
-        INSERT INTO saga (saga_id, user_ticket_id, regist_id, user_id, ticket_id, started_at,
-            ended_at, waits_since, saga, status, waits_for, reason, unanswered,
-            timeline)
-        SELECT page.* FROM moved, UNNEST($6::uuid[], $7::uuid[], $8::uuid[], $9::bigint[],
-            $10::bigint[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
-            $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[]) AS page
+/// Writes the rows of $1 to $14 if `moved` has anything.
+macro_rules! write_rows {
+    () => {
+        "INSERT INTO saga (saga_id, user_ticket_id, regist_id, user_id, ticket_id, started_at,
+            ended_at, waits_since, saga, status, waits_for, reason, unanswered, timeline)
+        SELECT page.* FROM moved, UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[],
+            $5::bigint[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[], $9::text[],
+            $10::text[], $11::text[], $12::text[], $13::text[], $14::text[]) AS page
         ON CONFLICT (saga_id) DO UPDATE SET
             user_ticket_id = excluded.user_ticket_id, regist_id = excluded.regist_id,
             user_id = excluded.user_id, ticket_id = excluded.ticket_id,
             started_at = excluded.started_at, ended_at = excluded.ended_at,
             waits_since = excluded.waits_since, saga = excluded.saga, status = excluded.status,
             waits_for = excluded.waits_for, reason = excluded.reason,
-            unanswered = excluded.unanswered, timeline = excluded.timeline
+            unanswered = excluded.unanswered, timeline = excluded.timeline"
+    };
+}
+
+const SAVE: &str = concat!(
+    "WITH moved AS (
+        UPDATE ledger_cursor SET position = $18, seen = $20, owner = $15, lease_until = $16
+        WHERE id = 1 AND position IS NOT DISTINCT FROM $19 AND (owner = $15 OR lease_until < $17)
+        RETURNING id
+    ), written AS (",
+    write_rows!(),
+    ")
+    SELECT EXISTS (SELECT FROM moved), set_config('synchronous_commit', 'off', true)"
+);
+
+const MEND: &str = concat!(
+    "WITH moved AS (
+        UPDATE ledger_cursor SET position = position - 1 WHERE id = 1 RETURNING id
+    ), written AS (",
+    write_rows!(),
+    ")
+    SELECT count(*) FROM moved"
+);
+
+const WAITING: &str = "
+    SELECT
+        (SELECT count(*) FROM (
+            SELECT FROM saga WHERE waits_for = step.queue LIMIT $3) AS waiting),
+        (SELECT count(*) FROM (
+            SELECT FROM saga WHERE waits_for = step.queue AND waits_since < step.before
+            LIMIT $3) AS overdue),
+        (SELECT waits_since FROM saga WHERE waits_for = step.queue ORDER BY waits_since LIMIT 1)
+    FROM UNNEST($1::text[], $2::timestamptz[]) WITH ORDINALITY AS step (queue, before, place)
+    ORDER BY place";
+
+const REMOVE_ENDED: &str = "
+    WITH old AS MATERIALIZED (
+        SELECT started_at, saga_id FROM saga
+        WHERE (started_at, saga_id) > ($1, $2) AND started_at < $3
+        ORDER BY started_at, saga_id LIMIT $4
+    ), removed AS (
+        DELETE FROM saga USING old
+        WHERE saga.saga_id = old.saga_id AND saga.ended_at < $3
+        RETURNING 1
     )
-    SELECT EXISTS (SELECT FROM moved), set_config('synchronous_commit', 'off', true)";
+    SELECT (SELECT count(*) FROM removed), last.started_at, last.saga_id
+    FROM (VALUES (1)) AS one
+    LEFT JOIN (SELECT * FROM old ORDER BY started_at DESC, saga_id DESC LIMIT 1) AS last ON true";
 
 #[async_trait]
 impl Ledger for PostgresLedger {
@@ -156,28 +201,70 @@ impl Ledger for PostgresLedger {
 
     async fn save(&self, page: &Projection<'_>) -> Result<Saved, LedgerError> {
         let columns = Columns::of(page.rows).await;
-        let asking = sqlx::query_as(SAVE)
+        let asking = columns
+            .bind_to(sqlx::query_as(SAVE))
             .bind(page.lease.owner)
             .bind(page.lease.until().to_offset())
             .bind(page.lease.now.to_offset())
             .bind(page.to.map(|position| position.0))
             .bind(page.from.map(|position| position.0))
-            .bind(columns.saga_id)
-            .bind(columns.user_ticket_id)
-            .bind(columns.regist_id)
-            .bind(columns.user_id)
-            .bind(columns.ticket_id)
-            .bind(columns.started_at)
-            .bind(columns.ended_at)
-            .bind(columns.waits_since)
-            .bind(columns.saga)
-            .bind(columns.status)
-            .bind(columns.waits_for)
-            .bind(columns.reason)
-            .bind(columns.unanswered)
-            .bind(columns.timeline);
+            .bind(page.seen.map(|position| position.0));
         let (moved, _set): (bool, String) = answered(asking.fetch_one(&self.pool)).await?;
         Ok(if moved { Saved::Yes } else { Saved::NotOurs })
+    }
+
+    async fn waiting(&self, steps: &[StepLimit]) -> Result<Vec<AtStep>, LedgerError> {
+        let queues: Vec<&str> = steps.iter().map(|step| step.queue.as_str()).collect();
+        let marks: Vec<OffsetDateTime> = (steps.iter())
+            .map(|step| step.overdue_before.to_offset())
+            .collect();
+        let asking = sqlx::query_as(WAITING)
+            .bind(queues)
+            .bind(marks)
+            .bind(COUNTED as i64);
+        let counted: Vec<(i64, i64, Option<OffsetDateTime>)> =
+            answered(asking.fetch_all(&self.pool)).await?;
+        Ok(counted
+            .into_iter()
+            .map(|(waiting, overdue, oldest)| AtStep::of(waiting, overdue, oldest.map(Into::into)))
+            .collect())
+    }
+
+    async fn remove_ended(
+        &self,
+        before: Timestamp,
+        after: Mark,
+        limit: usize,
+    ) -> Result<Removed, LedgerError> {
+        let asking = sqlx::query_as(REMOVE_ENDED)
+            .bind(after.started_at.to_offset())
+            .bind(after.saga_id.0)
+            .bind(before.to_offset())
+            .bind(limit as i64);
+        let (removed, started_at, saga_id): (i64, Option<OffsetDateTime>, Option<Uuid>) =
+            answered(asking.fetch_one(&self.pool)).await?;
+        let reached = started_at.zip(saga_id).map(|(started_at, id)| Mark {
+            started_at: started_at.into(),
+            saga_id: SagaId(id),
+        });
+        Ok(Removed {
+            count: removed.unsigned_abs(),
+            reached,
+        })
+    }
+}
+
+impl PostgresLedger {
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Writes rows while the cursor is held in this transaction, and moves it back by one.
+    pub(super) async fn mend(held: &mut PgConnection, rows: &[Row]) -> Result<(), LedgerError> {
+        let columns = Columns::of(rows).await;
+        let asking = columns.bind_to(sqlx::query_as(MEND));
+        let (_moved,): (i64,) = answered(asking.fetch_one(held)).await?;
+        Ok(())
     }
 }
 
@@ -208,6 +295,24 @@ impl Columns {
             tokio::task::yield_now().await;
         }
         columns
+    }
+
+    fn bind_to<O>(self, query: Query<'_, O>) -> Query<'_, O> {
+        query
+            .bind(self.saga_id)
+            .bind(self.user_ticket_id)
+            .bind(self.regist_id)
+            .bind(self.user_id)
+            .bind(self.ticket_id)
+            .bind(self.started_at)
+            .bind(self.ended_at)
+            .bind(self.waits_since)
+            .bind(self.saga)
+            .bind(self.status)
+            .bind(self.waits_for)
+            .bind(self.reason)
+            .bind(self.unanswered)
+            .bind(self.timeline)
     }
 
     fn push(&mut self, row: &Row) {

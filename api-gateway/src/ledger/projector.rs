@@ -23,7 +23,7 @@ use crate::metrics::LedgerMetrics;
 
 /// Bounds the memory of a page: some ten megabytes. Above what the highest load brings in
 /// [`GATHER`].
-const PAGE_LIMIT: usize = 16_384;
+pub(super) const PAGE_LIMIT: usize = 16_384;
 /// More than this came while the page before was written: there is load.
 const LOADED_PAGE: usize = 64;
 /// Under load a page gathers for this long, or until it is full: longer than most sagas take then,
@@ -51,6 +51,8 @@ pub struct Projector {
     pub ledger: Arc<dyn Ledger>,
     /// Who holds the lease: this gateway instance.
     pub owner: String,
+    /// How long after its end a saga is kept; for ever if none.
+    pub keep_ended: Option<Duration>,
     pub metrics: LedgerMetrics,
     /// Whether the ledger is up to date, as far as this replica knows.
     pub health: watch::Sender<Health>,
@@ -66,7 +68,7 @@ impl Projector {
                 let Over = self.lead().await;
                 self.metrics.leads.set(0.0);
                 self.metrics.lag.set(0.0);
-                info!("the lease on the journal is lost; standing by");
+                info!("the ledger's lease or cursor is not ours any more; standing by");
             }
         });
         projected.await;
@@ -80,13 +82,15 @@ impl Projector {
         }
     }
 
-    /// Waits for the lease, and projects and repairs until it is lost.
+    /// Waits for the lease, and projects, and what else one replica does, until it is lost.
     async fn lead(&self) -> Over {
         let cursor = self.claim().await;
         self.metrics.leads.set(1.0);
         tokio::select! {
             over = self.project(cursor) => over,
             never = self.repair() => match never {},
+            never = self.watch_overdue() => match never {},
+            never = self.remove_old() => match never {},
         }
     }
 
@@ -295,7 +299,7 @@ impl Projector {
 }
 
 /// Lets a page grow for a while.
-async fn gather(reader: &mut dyn JournalReader, page: &mut JournalPage) {
+pub(super) async fn gather(reader: &mut dyn JournalReader, page: &mut JournalPage) {
     let until = Instant::now() + GATHER;
     while page.entries.len() < PAGE_LIMIT && Instant::now() < until {
         tokio::time::sleep(GATHER_STEP).await;

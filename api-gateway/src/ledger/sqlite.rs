@@ -5,13 +5,14 @@ use async_trait::async_trait;
 use events::{SagaId, Timestamp};
 use saga::bus::JournalPosition;
 use serde_json::{Value, json};
-use sqlx::SqlitePool;
+use sqlx::{SqliteConnection, SqlitePool};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
+use super::overdue::COUNTED;
 use super::{
-    Claim, Derived, Ledger, LedgerError, Listed, Mark, Projection, Row, Saved, Stored,
-    UnreadableRow, Which, readable, reason_text, row_from, unanswered_text,
+    AtStep, Claim, Derived, Ledger, LedgerError, Listed, Mark, Projection, Removed, Row, Saved,
+    StepLimit, Stored, UnreadableRow, Which, readable, reason_text, row_from, unanswered_text,
 };
 
 #[derive(Clone, Debug)]
@@ -61,8 +62,10 @@ const CLAIM: &str = "
 const RELEASE: &str = "UPDATE ledger_cursor SET lease_until = 0 WHERE id = 1 AND owner = ?1";
 
 const MOVE: &str = "
-    UPDATE ledger_cursor SET position = ?4, owner = ?1, lease_until = ?2
+    UPDATE ledger_cursor SET position = ?4, seen = ?6, owner = ?1, lease_until = ?2
     WHERE id = 1 AND position IS ?5 AND (owner = ?1 OR lease_until < ?3)";
+
+const STEP_BACK: &str = "UPDATE ledger_cursor SET position = position - 1 WHERE id = 1";
 
 // `WHERE true` tells the parser that ON CONFLICT is no join condition.
 const WRITE: &str = "
@@ -80,6 +83,24 @@ const WRITE: &str = "
         waits_since = excluded.waits_since, saga = excluded.saga, status = excluded.status,
         waits_for = excluded.waits_for, reason = excluded.reason,
         unanswered = excluded.unanswered, timeline = excluded.timeline";
+
+const WAITING: &str = "
+    SELECT
+        (SELECT count(*) FROM (
+            SELECT 1 FROM saga WHERE waits_for = value ->> 0 LIMIT ?2)),
+        (SELECT count(*) FROM (
+            SELECT 1 FROM saga WHERE waits_for = value ->> 0 AND waits_since < value ->> 1
+            LIMIT ?2)),
+        (SELECT waits_since FROM saga WHERE waits_for = value ->> 0 ORDER BY waits_since LIMIT 1)
+    FROM json_each(?1) ORDER BY key";
+
+const OLD: &str = "
+    SELECT started_at, saga_id FROM saga
+    WHERE (started_at, saga_id) > (?1, ?2) AND started_at < ?3
+    ORDER BY started_at, saga_id LIMIT ?4";
+
+const REMOVE_ENDED: &str = "
+    DELETE FROM saga WHERE saga_id IN (SELECT value FROM json_each(?1)) AND ended_at < ?2";
 
 /// As read from SQLite, where ids are text.
 type Text = (
@@ -174,6 +195,7 @@ impl Ledger for SqliteLedger {
             .bind(page.lease.now.as_micros())
             .bind(page.to.map(|position| position.0))
             .bind(page.from.map(|position| position.0))
+            .bind(page.seen.map(|position| position.0))
             .execute(&mut *transaction)
             .await?;
         if moved.rows_affected() == 0 {
@@ -186,6 +208,66 @@ impl Ledger for SqliteLedger {
             .await?;
         transaction.commit().await?;
         Ok(Saved::Yes)
+    }
+
+    async fn waiting(&self, steps: &[StepLimit]) -> Result<Vec<AtStep>, LedgerError> {
+        let pairs = steps
+            .iter()
+            .map(|step| json!([step.queue, step.overdue_before.as_micros()]));
+        let counted: Vec<(i64, i64, Option<i64>)> = sqlx::query_as(WAITING)
+            .bind(Value::Array(pairs.collect()).to_string())
+            .bind(COUNTED as i64)
+            .fetch_all(&self.pool)
+            .await?;
+        let at = |(waiting, overdue, oldest): (i64, i64, Option<i64>)| {
+            AtStep::of(waiting, overdue, oldest.map(Timestamp::from_micros))
+        };
+        Ok(counted.into_iter().map(at).collect())
+    }
+
+    async fn remove_ended(
+        &self,
+        before: Timestamp,
+        after: Mark,
+        limit: usize,
+    ) -> Result<Removed, LedgerError> {
+        let old: Vec<(i64, Hyphenated)> = sqlx::query_as(OLD)
+            .bind(after.started_at.as_micros())
+            .bind(after.saga_id.0.hyphenated())
+            .bind(before.as_micros())
+            .bind(limit as i64)
+            .fetch_all(&self.pool)
+            .await?;
+        let ids: Vec<Uuid> = old.iter().map(|(_, id)| Uuid::from(*id)).collect();
+        let removed = sqlx::query(REMOVE_ENDED)
+            .bind(json!(ids).to_string())
+            .bind(before.as_micros())
+            .execute(&self.pool)
+            .await?;
+        Ok(Removed {
+            count: removed.rows_affected(),
+            reached: old.last().map(|(started_at, id)| Mark {
+                started_at: Timestamp::from_micros(*started_at),
+                saga_id: SagaId(Uuid::from(*id)),
+            }),
+        })
+    }
+}
+
+impl SqliteLedger {
+    pub(super) fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
+    /// Writes rows while the cursor is held in this transaction, and moves it back by one.
+    pub(super) async fn mend(held: &mut SqliteConnection, rows: &[Row]) -> Result<(), LedgerError> {
+        let rows = Value::Array(rows.iter().map(array).collect());
+        sqlx::query(STEP_BACK).execute(&mut *held).await?;
+        sqlx::query(WRITE)
+            .bind(rows.to_string())
+            .execute(held)
+            .await?;
+        Ok(())
     }
 }
 

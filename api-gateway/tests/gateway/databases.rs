@@ -3,21 +3,45 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api_gateway::ledger::rebuild::{Generations, on_postgres, on_sqlite};
 use api_gateway::ledger::{Ledger, PostgresLedger, SqliteLedger};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, PgPool, SqlitePool};
 
+const FILE: &str = "ledger.sqlite";
+
+/// A test of each claim, on each store.
+macro_rules! on_both_stores {
+    ($($claim:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $claim() {
+                let database = crate::databases::OnSqlite::new().await;
+                super::$claim(&database.ledger()).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $claim() {
+                let database = crate::databases::OnPostgres::new().await;
+                super::$claim(&database.ledger()).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both_stores;
+
 pub(crate) struct OnSqlite {
     pool: SqlitePool,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl OnSqlite {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = SqliteConnectOptions::new()
-            .filename(folder.path().join("ledger.sqlite"))
+            .filename(folder.path().join(FILE))
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
@@ -30,10 +54,11 @@ impl OnSqlite {
             let made = sqlx::raw_sql(change.sqlite).execute(&pool).await;
             made.unwrap();
         }
-        Self {
-            pool,
-            _folder: folder,
-        }
+        Self { pool, folder }
+    }
+
+    pub(crate) async fn generations(&self) -> Generations {
+        on_sqlite(&self.folder.path().join(FILE)).await.unwrap()
     }
 
     pub(crate) fn ledger(&self) -> Arc<dyn Ledger> {
@@ -75,6 +100,11 @@ impl OnPostgres {
             made.unwrap();
         }
         Self { pool, server, name }
+    }
+
+    pub(crate) async fn generations(&self) -> Generations {
+        let url = self.server.clone().database(&self.name).to_url_lossy();
+        on_postgres(url.as_str()).await.unwrap()
     }
 
     pub(crate) fn ledger(&self) -> Arc<dyn Ledger> {

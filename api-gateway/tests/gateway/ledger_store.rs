@@ -1,5 +1,6 @@
 //! What both stores of the ledger must do. Each claim runs on each.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use api_gateway::ledger::desk::{Desk, Hold, Known};
@@ -8,27 +9,8 @@ use events::choreography::Outcome;
 use events::{Event, EventId, Reason, SagaId, TicketId, Timestamp, UserId};
 use saga::bus::JournalPosition;
 
-use crate::databases::{OnPostgres, OnSqlite};
+use crate::databases::{OnPostgres, OnSqlite, on_both_stores};
 use crate::stories::{command, compensated, completed, rejected, whole};
-
-macro_rules! on_both_stores {
-    ($($claim:ident)*) => {
-        mod sqlite {
-            $(#[tokio::test]
-            async fn $claim() {
-                let database = super::OnSqlite::new().await;
-                super::$claim(database.ledger().as_ref()).await;
-            })*
-        }
-        mod postgres {
-            $(#[tokio::test]
-            async fn $claim() {
-                let database = super::OnPostgres::new().await;
-                super::$claim(database.ledger().as_ref()).await;
-            })*
-        }
-    };
-}
 
 on_both_stores! {
     a_row_is_found_as_it_was_saved
@@ -67,17 +49,18 @@ fn row(events: &[Event]) -> Row {
 }
 
 /// Saves as the first owner there is.
-async fn save(ledger: &dyn Ledger, rows: &[Row], from: Option<i64>, to: i64) -> Saved {
+async fn save(ledger: &Arc<dyn Ledger>, rows: &[Row], from: Option<i64>, to: i64) -> Saved {
     let page = Projection {
         rows,
         from: from.map(JournalPosition),
         to: Some(JournalPosition(to)),
+        seen: Some(JournalPosition(to)),
         lease: lease("one", 1),
     };
     ledger.save(&page).await.unwrap()
 }
 
-async fn cursor(ledger: &dyn Ledger) -> Claim {
+async fn cursor(ledger: &Arc<dyn Ledger>) -> Claim {
     ledger.claim(&lease("one", 1)).await.unwrap()
 }
 
@@ -87,7 +70,7 @@ fn held(position: i64) -> Claim {
     }
 }
 
-async fn a_row_is_found_as_it_was_saved(ledger: &dyn Ledger) {
+async fn a_row_is_found_as_it_was_saved(ledger: &Arc<dyn Ledger>) {
     let mut extreme = command();
     if let events::Message::PurchaseAndRegister(data) = &mut extreme.message {
         data.user_id = UserId(u64::MAX);
@@ -107,7 +90,7 @@ async fn a_row_is_found_as_it_was_saved(ledger: &dyn Ledger) {
     }
 }
 
-async fn sagas_are_listed_newest_first_from_a_mark_on(ledger: &dyn Ledger) {
+async fn sagas_are_listed_newest_first_from_a_mark_on(ledger: &Arc<dyn Ledger>) {
     let rows: Vec<Row> = (1..=6)
         .map(|second| {
             let mut begun = command();
@@ -141,7 +124,7 @@ async fn sagas_are_listed_newest_first_from_a_mark_on(ledger: &dyn Ledger) {
     assert_eq!(list(user, third, 2).await, [1]);
 }
 
-async fn what_text_cannot_hold_does_not_stop_the_ledger(ledger: &dyn Ledger) {
+async fn what_text_cannot_hold_does_not_stop_the_ledger(ledger: &Arc<dyn Ledger>) {
     let mut start = command();
     start.source = "a\0b".into();
     let reason = Reason::from("no\0reason".to_owned());
@@ -155,7 +138,7 @@ async fn what_text_cannot_hold_does_not_stop_the_ledger(ledger: &dyn Ledger) {
     assert_eq!(found.reason.unwrap().as_str(), "no\u{fffd}reason");
 }
 
-async fn a_row_is_replaced_by_what_follows(ledger: &dyn Ledger) {
+async fn a_row_is_replaced_by_what_follows(ledger: &Arc<dyn Ledger>) {
     let start = command();
     let running = row(std::slice::from_ref(&start));
     save(ledger, std::slice::from_ref(&running), None, 0).await;
@@ -171,13 +154,13 @@ async fn a_row_is_replaced_by_what_follows(ledger: &dyn Ledger) {
     assert_eq!(cursor(ledger).await, held(4));
 }
 
-async fn an_unknown_saga_is_not_found(ledger: &dyn Ledger) {
+async fn an_unknown_saga_is_not_found(ledger: &Arc<dyn Ledger>) {
     assert!(ledger.find(SagaId::mint()).await.unwrap().is_none());
     assert!(ledger.load(&[]).await.unwrap().is_empty());
     assert!(ledger.load(&[SagaId::mint()]).await.unwrap().is_empty());
 }
 
-async fn nothing_is_written_when_the_cursor_is_elsewhere(ledger: &dyn Ledger) {
+async fn nothing_is_written_when_the_cursor_is_elsewhere(ledger: &Arc<dyn Ledger>) {
     save(ledger, &[], None, 7).await;
     let row = row(&whole());
     for elsewhere in [None, Some(6), Some(8)] {
@@ -188,7 +171,7 @@ async fn nothing_is_written_when_the_cursor_is_elsewhere(ledger: &dyn Ledger) {
     assert_eq!(cursor(ledger).await, held(7));
 }
 
-async fn a_page_that_is_written_again_changes_nothing(ledger: &dyn Ledger) {
+async fn a_page_that_is_written_again_changes_nothing(ledger: &Arc<dyn Ledger>) {
     let row = row(&whole());
     let rows = std::slice::from_ref(&row);
     assert_eq!(save(ledger, rows, None, 3).await, Saved::Yes);
@@ -198,7 +181,7 @@ async fn a_page_that_is_written_again_changes_nothing(ledger: &dyn Ledger) {
 
 /// One step of the projector, as its first owner.
 async fn step(
-    ledger: &dyn Ledger,
+    ledger: &Arc<dyn Ledger>,
     desk: &mut Desk,
     events: &[Event],
     to: i64,
@@ -212,13 +195,13 @@ async fn step(
     desk.saved()
 }
 
-async fn a_page_without_events_moves_the_cursor(ledger: &dyn Ledger) {
+async fn a_page_without_events_moves_the_cursor(ledger: &Arc<dyn Ledger>) {
     let ended = step(ledger, &mut Desk::at(None), &[], 5, Hold::Nothing).await;
     assert_eq!(ended, []);
     assert_eq!(cursor(ledger).await, held(5));
 }
 
-async fn one_owner_projects_and_another_follows_after_the_lease(ledger: &dyn Ledger) {
+async fn one_owner_projects_and_another_follows_after_the_lease(ledger: &Arc<dyn Ledger>) {
     let lasts = i64::try_from(LEASE.as_secs()).unwrap();
     let claim = |owner, second| async move { ledger.claim(&lease(owner, second)).await.unwrap() };
     assert_eq!(claim("one", 100).await, Claim::Held { cursor: None });
@@ -230,6 +213,7 @@ async fn one_owner_projects_and_another_follows_after_the_lease(ledger: &dyn Led
             rows,
             from,
             to,
+            seen: to,
             lease,
         }
     };
@@ -249,7 +233,7 @@ async fn one_owner_projects_and_another_follows_after_the_lease(ledger: &dyn Led
     assert_eq!(claim("one", 102 + 2 * lasts).await, held(1));
 }
 
-async fn a_lease_that_is_given_back_is_free_at_once(ledger: &dyn Ledger) {
+async fn a_lease_that_is_given_back_is_free_at_once(ledger: &Arc<dyn Ledger>) {
     ledger.claim(&lease("one", 100)).await.unwrap();
     ledger.release("two").await.unwrap();
     let taken = ledger.claim(&lease("two", 100)).await.unwrap();
@@ -270,7 +254,7 @@ fn backwards_and_twice() -> (Vec<Event>, Vec<Event>) {
     (starts, twice)
 }
 
-async fn are_as_told(ledger: &dyn Ledger, starts: &[Event], events: &[Event]) {
+async fn are_as_told(ledger: &Arc<dyn Ledger>, starts: &[Event], events: &[Event]) {
     for start in starts {
         let of_saga = |event: &&Event| event.saga_id == start.saga_id;
         let expected: Vec<Event> = events.iter().filter(of_saga).cloned().collect();
@@ -279,7 +263,7 @@ async fn are_as_told(ledger: &dyn Ledger, starts: &[Event], events: &[Event]) {
     }
 }
 
-async fn pages_in_any_cut_and_with_repetitions_give_the_same_rows(ledger: &dyn Ledger) {
+async fn pages_in_any_cut_and_with_repetitions_give_the_same_rows(ledger: &Arc<dyn Ledger>) {
     let (starts, events) = backwards_and_twice();
     let mut desk = Desk::at(None);
     for (to, page) in (0..).zip(events.chunks(3)) {
@@ -289,7 +273,7 @@ async fn pages_in_any_cut_and_with_repetitions_give_the_same_rows(ledger: &dyn L
 }
 
 /// What is held in memory is lost with each crash, and read again from where the cursor is.
-async fn a_crash_after_any_page_loses_and_doubles_nothing(ledger: &dyn Ledger) {
+async fn a_crash_after_any_page_loses_and_doubles_nothing(ledger: &Arc<dyn Ledger>) {
     let (starts, events) = backwards_and_twice();
     let pages: Vec<&[Event]> = events.chunks(3).collect();
     let mut counted = Vec::new();
@@ -310,7 +294,7 @@ async fn a_crash_after_any_page_loses_and_doubles_nothing(ledger: &dyn Ledger) {
     assert_eq!(counted, expected);
 }
 
-async fn an_end_is_counted_in_the_page_that_brings_it_and_not_again(ledger: &dyn Ledger) {
+async fn an_end_is_counted_in_the_page_that_brings_it_and_not_again(ledger: &Arc<dyn Ledger>) {
     let (events, mut desk) = ([whole(), whole()].concat(), Desk::at(None));
     let first = step(ledger, &mut desk, &events, 1, Hold::Nothing).await;
     assert_eq!(first, [Outcome::Completed; 2]);
@@ -318,7 +302,7 @@ async fn an_end_is_counted_in_the_page_that_brings_it_and_not_again(ledger: &dyn
     assert_eq!(again, []);
 }
 
-async fn a_large_page_is_written_whole(ledger: &dyn Ledger) {
+async fn a_large_page_is_written_whole(ledger: &Arc<dyn Ledger>) {
     let rows: Vec<Row> = (0..3_000).map(|_| row(&whole())).collect();
     assert_eq!(save(ledger, &rows, None, 12_000).await, Saved::Yes);
     let ids: Vec<SagaId> = rows.iter().map(|row| row.saga_id).collect();
@@ -361,7 +345,7 @@ fn as_shown() -> Vec<Option<String>> {
 const RUIN: &str = "UPDATE saga SET timeline = 'ruined'";
 
 /// One ruined row must not stop all others.
-async fn ruined_row_is_left_alone(ledger: &dyn Ledger, start: &Event) {
+async fn ruined_row_is_left_alone(ledger: &Arc<dyn Ledger>, start: &Event) {
     let other = whole();
     let events = [completed(start), other.clone()].concat();
     let mut desk = Desk::at(Some(JournalPosition(0)));
@@ -375,8 +359,8 @@ async fn ruined_row_is_left_alone(ledger: &dyn Ledger, start: &Event) {
 async fn an_operator_sees_in_sql_where_a_saga_stands() {
     let (sqlite, postgres) = (OnSqlite::new().await, OnPostgres::new().await);
     let rows = three_sagas();
-    save(sqlite.ledger().as_ref(), &rows, None, 0).await;
-    save(postgres.ledger().as_ref(), &rows, None, 0).await;
+    save(&sqlite.ledger(), &rows, None, 0).await;
+    save(&postgres.ledger(), &rows, None, 0).await;
     assert_eq!(sqlite.texts(SHOWN).await, as_shown());
     assert_eq!(postgres.texts(SHOWN).await, as_shown());
 }
@@ -386,18 +370,12 @@ async fn a_row_that_cannot_be_read_is_left_alone_and_stops_no_other() {
     let (sqlite, postgres) = (OnSqlite::new().await, OnPostgres::new().await);
     let start = command();
     for ledger in [sqlite.ledger(), postgres.ledger()] {
-        save(
-            ledger.as_ref(),
-            &[row(std::slice::from_ref(&start))],
-            None,
-            0,
-        )
-        .await;
+        save(&ledger, &[row(std::slice::from_ref(&start))], None, 0).await;
     }
     sqlite.execute(RUIN).await;
     postgres.execute(RUIN).await;
-    ruined_row_is_left_alone(sqlite.ledger().as_ref(), &start).await;
-    ruined_row_is_left_alone(postgres.ledger().as_ref(), &start).await;
+    ruined_row_is_left_alone(&sqlite.ledger(), &start).await;
+    ruined_row_is_left_alone(&postgres.ledger(), &start).await;
 }
 
 #[tokio::test]
@@ -424,7 +402,7 @@ async fn two_that_claim_at_once_do_not_both_get_it() {
 }
 
 async fn unfinished_sagas_come_oldest_first_with_the_command_that_nobody_answered(
-    ledger: &dyn Ledger,
+    ledger: &Arc<dyn Ledger>,
 ) {
     let begun = |second| {
         let mut command = command();

@@ -21,18 +21,19 @@ use crate::stories::{command, completed, whole};
 /// Longer than a lease: a replica may have to be waited out.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn projector(owner: &str, bus: &Arc<FakeBus>, ledger: &Arc<dyn Ledger>) -> Projector {
+pub(crate) fn projector(owner: &str, bus: &Arc<FakeBus>, ledger: &Arc<dyn Ledger>) -> Projector {
     Projector {
         bus: bus.clone(),
         ledger: ledger.clone(),
         owner: owner.to_owned(),
+        keep_ended: None,
         metrics: LedgerMetrics::new(),
         health: watch::Sender::new(Health::Up),
     }
 }
 
 /// Asks until the saga of these events has ended in the ledger.
-async fn ended(ledger: &Arc<dyn Ledger>, story: &[Event]) -> Row {
+pub(crate) async fn ended(ledger: &Arc<dyn Ledger>, story: &[Event]) -> Row {
     let ask = async {
         loop {
             let row = ledger.find(story[0].saga_id).await.unwrap();

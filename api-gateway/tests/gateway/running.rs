@@ -4,7 +4,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use api_gateway::ledger::{
-    Claim, Lease, Ledger, LedgerError, Listed, Mark, Projection, Row, Saved, UnreadableRow, Which,
+    AtStep, Claim, Lease, Ledger, LedgerError, Listed, Mark, Projection, Removed, Row, Saved,
+    StepLimit, UnreadableRow, Which,
 };
 use api_gateway::{Front, GatewayConfig, Surroundings};
 use async_trait::async_trait;
@@ -187,6 +188,21 @@ impl Ledger for Watched {
         let saved = self.ledger.save(page).await?;
         self.saved.send_replace(page.to.map(|position| position.0));
         Ok(saved)
+    }
+
+    async fn waiting(&self, steps: &[StepLimit]) -> Result<Vec<AtStep>, LedgerError> {
+        self.here()?;
+        self.ledger.waiting(steps).await
+    }
+
+    async fn remove_ended(
+        &self,
+        before: Timestamp,
+        after: Mark,
+        limit: usize,
+    ) -> Result<Removed, LedgerError> {
+        self.here()?;
+        self.ledger.remove_ended(before, after, limit).await
     }
 }
 

@@ -1,6 +1,7 @@
-//! Reads the journal over a connection of its own, and is woken by each commit.
+//! Reads the journal over a connection of its own, woken by each commit or, in another process,
+//! looking again and again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use events::Event;
@@ -17,10 +18,22 @@ use crate::retry::Backoff;
 pub(super) struct EmbeddedJournal {
     path: PathBuf,
     connection: Option<SqliteConnection>,
-    /// The position of the last event that is committed.
-    end: watch::Receiver<i64>,
+    /// The position of the last event that is committed; another process is not told.
+    end: Option<watch::Receiver<i64>>,
     /// The position of the last event that was read.
     position: i64,
+}
+
+/// Reads the journal of the bus in this file from its first event on, whether or not a system runs
+/// on it. An error says that there is none.
+pub async fn read_journal_beside(path: &Path) -> Result<Box<dyn JournalReader>, sqlx::Error> {
+    let connection = file::reader(path).await?;
+    Ok(Box::new(EmbeddedJournal {
+        path: path.to_owned(),
+        connection: Some(connection),
+        end: None,
+        position: 0,
+    }))
 }
 
 #[async_trait]
@@ -31,7 +44,7 @@ impl JournalReader for EmbeddedJournal {
             self.wait_for_more().await;
             match self.page(max.max(1)).await {
                 Ok(page) if !page.entries.is_empty() => return page,
-                // The end was told by an engine that has lost its disk since.
+                // Nobody tells the end, or it was told by an engine that has lost its disk since.
                 Ok(_) => {}
                 Err(error) => {
                     warn!(error = chain(&error), "the journal cannot be read");
@@ -62,14 +75,17 @@ impl EmbeddedJournal {
         Self {
             path,
             connection: None,
-            end,
+            end: Some(end),
             position,
         }
     }
 
     async fn wait_for_more(&mut self) {
         let position = self.position;
-        if self.end.wait_for(|end| *end > position).await.is_err() {
+        let Some(end) = &mut self.end else {
+            return;
+        };
+        if end.wait_for(|end| *end > position).await.is_err() {
             // The bus is closed. Nothing comes any more, and whoever waits is about to be stopped.
             std::future::pending::<()>().await;
         }

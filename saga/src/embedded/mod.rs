@@ -45,6 +45,7 @@ use crate::retry::RetryPolicy;
 
 pub use self::dead_letters::EmbeddedDeadLetters;
 pub use self::file::OpenError;
+pub use self::journal::read_journal_beside;
 
 /// How many requests wait for the engine before those who ask wait, too. More than the engine takes
 /// into one transaction in practice, and small enough to be no memory worth mentioning.

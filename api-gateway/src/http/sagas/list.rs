@@ -1,4 +1,5 @@
 //! `GET /sagas?status=&userId=&cursor=&limit=`: sagas, newest first, without their timelines.
+//! `status=overdue` is those that wait longer at a step than it may take.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,6 +21,7 @@ use crate::http::problem::Problem;
 use crate::http::{Gateway, WHOLE_NUMBER};
 use crate::ledger::{Listed, Mark, Row, Which};
 
+const OVERDUE: &str = "overdue";
 const DEFAULT_LIMIT: usize = 20;
 const MOST: usize = 100;
 /// A rare status is looked for in so many sagas; then the page ends, and its cursor goes on.
@@ -45,7 +47,7 @@ struct Page {
 /// What the caller wants to see.
 struct Wanted {
     which: Which,
-    status: Option<Status>,
+    show: Option<Show>,
     before: Mark,
     limit: usize,
 }
@@ -67,20 +69,19 @@ pub(in crate::http) async fn get(
 fn wanted(raw: RawParameters) -> Result<Wanted, Problem> {
     let mut parameters = Parameters::parse(raw)?;
     let names = Status::ALL.map(Status::as_str).join(", ");
-    let status = parameters.optional("status", &format!("one of {names}"));
-    let status = status.map(|StatusName(status)| status);
+    let show: Option<Show> = parameters.optional("status", &format!("one of {names}, {OVERDUE}"));
     let user: Option<UserId> = parameters.optional("userId", WHOLE_NUMBER);
     let before = parameters.optional("cursor", "the `next` of a page, unchanged");
     let limit = parameters.optional("limit", &format!("a whole number from 1 to {MOST}"));
     parameters.check()?;
-    let which = match (user, status) {
+    let which = match (user, show) {
         (Some(user), _) => Which::OfUser(user),
-        (None, Some(status)) if !status.is_final() => Which::Unfinished,
+        (None, Some(show)) if show.is_unfinished() => Which::Unfinished,
         (None, _) => Which::All,
     };
     Ok(Wanted {
         which,
-        status,
+        show,
         before: before.unwrap_or(Mark::NEWEST),
         limit: limit.map_or(DEFAULT_LIMIT, |Limit(limit)| limit),
     })
@@ -89,6 +90,7 @@ fn wanted(raw: RawParameters) -> Result<Wanted, Problem> {
 /// The page, and where the next one begins.
 async fn collect(gateway: &Gateway, wanted: &Wanted) -> Result<(Vec<Row>, Option<Mark>), Problem> {
     let (mut found, mut before, mut looked_at) = (Vec::new(), wanted.before, 0);
+    let now = Timestamp::now();
     while looked_at < LOOKED_AT {
         let listed = gateway.ledger().list(wanted.which, before, MOST).await;
         let Listed { rows, found: there } = listed.map_err(|problem| {
@@ -100,7 +102,7 @@ async fn collect(gateway: &Gateway, wanted: &Wanted) -> Result<(Vec<Row>, Option
         looked_at += there;
         for row in rows {
             before = Mark::of(&row);
-            if wanted.status.is_none_or(|status| status == row.status()) {
+            if wanted.show.is_none_or(|show| show.has(&row, now)) {
                 found.push(row);
             }
             if found.len() == wanted.limit {
@@ -114,14 +116,39 @@ async fn collect(gateway: &Gateway, wanted: &Wanted) -> Result<(Vec<Row>, Option
     Ok((found, Some(before)))
 }
 
-struct StatusName(Status);
+/// Which sagas to show.
+#[derive(Clone, Copy)]
+enum Show {
+    Status(Status),
+    Overdue,
+}
 
-impl FromStr for StatusName {
+impl Show {
+    fn is_unfinished(self) -> bool {
+        match self {
+            Self::Status(status) => !status.is_final(),
+            Self::Overdue => true,
+        }
+    }
+
+    fn has(self, row: &Row, now: Timestamp) -> bool {
+        match self {
+            Self::Status(status) => row.status() == status,
+            Self::Overdue => row.progress().is_overdue(now),
+        }
+    }
+}
+
+impl FromStr for Show {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
+        if text == OVERDUE {
+            return Ok(Self::Overdue);
+        }
         let named = |status: &Status| status.as_str() == text;
-        Status::ALL.into_iter().find(named).map(Self).ok_or(())
+        let status = Status::ALL.into_iter().find(named);
+        status.map(Self::Status).ok_or(())
     }
 }
 
