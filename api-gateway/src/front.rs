@@ -72,7 +72,9 @@ impl Front {
             looks: Semaphore::new(LOOKS_AT_ONCE),
             stop: tasks.stop_token(),
         };
-        let router = http::router(Gateway::new(starter, &surroundings, projection.subscribe()));
+        config.auth.keep_fresh(tasks);
+        let ledger = projection.subscribe();
+        let router = http::router(Gateway::new(starter, config.auth, &surroundings, ledger));
         let served = http::serve(listener, router, tasks.stop_token());
         let guard = drained.clone().drop_guard();
         let server = tasks.spawn("http server", async move {

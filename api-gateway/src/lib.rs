@@ -5,6 +5,7 @@
 //! [`http::router`].
 
 mod accepted;
+mod auth;
 mod front;
 pub mod http;
 pub mod ledger;
@@ -23,6 +24,7 @@ use saga::process::StartError;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use auth::{Auth, AuthConfig, AuthError};
 pub use front::{Front, Surroundings};
 pub use metrics::LedgerMetrics;
 pub use settings::{BindError, GatewayConfig, Http, HttpConfig, HttpFlags};

@@ -9,6 +9,9 @@ use saga::Tasks;
 use serde::{Deserialize, Deserializer, de};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::auth::{Auth, AuthConfig, AuthError};
 
 /// Callers give up after some ten seconds; they get the saga's address before that.
 const WAIT_LIMIT: Duration = Duration::from_secs(10);
@@ -22,6 +25,28 @@ pub struct HttpFlags {
     /// How long a caller waits for the outcome before it gets 202 and the saga's address [default: 10s]
     #[arg(long, env = "WAIT_LIMIT", value_name = "DURATION")]
     wait_limit: Option<String>,
+    /// Public keys of callers' tokens (RS256, EdDSA): a JSON Web Key Set, as a file or a URL [default: none, callers are not told apart]
+    #[arg(long, env = "JWT_KEYS", value_name = "FILE|URL")]
+    jwt_keys: Option<String>,
+    /// Secret of callers' tokens (HS256), in a file of its own [default: none]
+    #[arg(long, env = "JWT_SECRET_FILE", value_name = "FILE")]
+    jwt_secret_file: Option<String>,
+    /// The only issuer whose tokens are taken [default: any that signs with a known key]
+    #[arg(long, env = "JWT_ISSUER", value_name = "NAME")]
+    jwt_issuer: Option<String>,
+    /// The audience that tokens must be for [default: tokens for none in particular]
+    #[arg(long, env = "JWT_AUDIENCE", value_name = "NAME")]
+    jwt_audience: Option<String>,
+    /// Listens on other addresses than loopback without authentication: everybody who reaches them may do everything
+    #[arg(
+        long,
+        env = "INSECURE_NO_AUTH",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    insecure_no_auth: Option<String>,
 }
 
 /// The gateway's own settings.
@@ -31,6 +56,8 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     #[serde(deserialize_with = "duration")]
     pub wait_limit: Duration,
+    #[serde(flatten)]
+    pub auth: AuthConfig,
 }
 
 impl Default for HttpConfig {
@@ -38,6 +65,7 @@ impl Default for HttpConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             wait_limit: WAIT_LIMIT,
+            auth: AuthConfig::default(),
         }
     }
 }
@@ -52,13 +80,14 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
 }
 
 /// What one gateway replica is.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct GatewayConfig {
     /// Names this replica: in routing keys, hence one word without dots, and as holder of the
     /// ledger's lease. No two running replicas may have the same.
     pub instance: String,
     /// How long a caller waits for the outcome before the answer is `202 Accepted`.
     pub wait_limit: Duration,
+    pub auth: Auth,
 }
 
 impl Default for GatewayConfig {
@@ -66,6 +95,7 @@ impl Default for GatewayConfig {
         Self {
             instance: format!("gateway-{:08x}", rand::random::<u32>()),
             wait_limit: WAIT_LIMIT,
+            auth: Auth::default(),
         }
     }
 }
@@ -74,6 +104,7 @@ impl GatewayConfig {
     pub fn of(http: &Http) -> Self {
         Self {
             wait_limit: http.wait_limit,
+            auth: http.auth.clone(),
             ..Self::default()
         }
     }
@@ -85,27 +116,47 @@ pub struct Http {
     pub(crate) listener: TcpListener,
     address: SocketAddr,
     wait_limit: Duration,
+    auth: Auth,
     metrics: PrometheusHandle,
     pub(crate) drained: CancellationToken,
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}; choose another with --listen")]
-pub struct BindError {
-    address: SocketAddr,
-    source: std::io::Error,
+pub enum BindError {
+    #[error("cannot listen on {address}; choose another with --listen")]
+    Listen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Auth(#[from] AuthError),
 }
 
 impl Http {
     pub async fn bind(config: &HttpConfig, metrics: PrometheusHandle) -> Result<Self, BindError> {
-        let failed = |source| BindError {
+        config.auth.allow(config.listen)?;
+        let failed = |source| BindError::Listen {
             address: config.listen,
             source,
         };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let auth = config.auth.open().await?;
+        match (auth.is_on(), address.ip().is_loopback()) {
+            (true, _) => {}
+            (false, true) => info!(
+                "no authentication is set up: callers on this machine may do everything, others \
+                 cannot connect"
+            ),
+            (false, false) => warn!(
+                "no authentication is set up, as told: everybody who reaches {address} may do \
+                 everything"
+            ),
+        }
         Ok(Self {
-            address: listener.local_addr().map_err(failed)?,
+            address,
             listener,
+            auth,
             wait_limit: config.wait_limit,
             metrics,
             drained: CancellationToken::new(),

@@ -50,9 +50,20 @@ impl Connection {
     }
 
     pub fn request(&mut self, method: &str, path: &str, body: &str) -> io::Result<Response> {
+        self.request_with(method, path, "", body)
+    }
+
+    /// With more header lines, each with its end.
+    pub fn request_with(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &str,
+    ) -> io::Result<Response> {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\n\r\n{body}",
+             {headers}content-length: {}\r\n\r\n{body}",
             self.address,
             body.len()
         );

@@ -10,6 +10,8 @@ use saga::telemetry::METRICS_CONTENT_TYPE;
 use serde::Serialize;
 
 use super::Gateway;
+use super::problem::Problem;
+use crate::auth::{Caller, Foreign, Rights};
 
 #[derive(Serialize)]
 struct Liveness {
@@ -52,10 +54,14 @@ pub(super) async fn readyz(State(gateway): State<Gateway>) -> Response {
     (code, Json(readiness)).into_response()
 }
 
-pub(super) async fn metrics(State(gateway): State<Gateway>) -> Response {
-    (
-        [(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)],
-        gateway.render_metrics(),
-    )
-        .into_response()
+/// For operators, who alone may know how much is sold; what gathers metrics can bring a token.
+pub(super) async fn metrics(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+) -> Result<Response, Problem> {
+    if caller.rights != Rights::All {
+        return Err(Foreign.into());
+    }
+    let kind = [(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)];
+    Ok((kind, gateway.render_metrics()).into_response())
 }

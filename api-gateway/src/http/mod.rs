@@ -1,6 +1,7 @@
 //! The routes, what they share, and the server. Whatever happens, the answer is the envelope of a
 //! success or a problem with a true status; never an empty 200.
 
+mod auth;
 mod body;
 mod commands;
 mod envelope;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::serve::ListenerExt;
@@ -31,6 +32,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use crate::auth::Auth;
 use crate::front::Surroundings;
 use crate::http::problem::{INVALID_PARAMETER, NOT_FOUND, Problem};
 use crate::ledger::Ledger;
@@ -54,6 +56,7 @@ pub(crate) struct Gateway(Arc<Shared>);
 
 struct Shared {
     starter: Starter,
+    auth: Auth,
     bus_health: watch::Receiver<Health>,
     store_health: watch::Receiver<Health>,
     ledger_health: watch::Receiver<Health>,
@@ -65,11 +68,13 @@ struct Shared {
 impl Gateway {
     pub(crate) fn new(
         starter: Starter,
+        auth: Auth,
         surroundings: &Surroundings,
         ledger_health: watch::Receiver<Health>,
     ) -> Self {
         Self(Arc::new(Shared {
             starter,
+            auth,
             bus_health: surroundings.bus.health(),
             store_health: surroundings.store.clone(),
             ledger_health,
@@ -80,6 +85,10 @@ impl Gateway {
 
     fn starter(&self) -> &Starter {
         &self.0.starter
+    }
+
+    fn auth(&self) -> &Auth {
+        &self.0.auth
     }
 
     fn ledger(&self) -> &dyn Ledger {
@@ -120,7 +129,19 @@ impl Gateway {
 
 /// Every route, one line each; a path below `src/http` mirrors the URL.
 pub(crate) fn router(gateway: Gateway) -> Router {
-    Router::new()
+    for_callers(&gateway)
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(no_route)
+        .layer(DefaultBodyLimit::max(body::BODY_LIMIT))
+        .layer(from_fn(measure))
+        .with_state(gateway)
+}
+
+/// The routes that need a token, if callers are told apart at all.
+fn for_callers(gateway: &Gateway) -> Router<Gateway> {
+    let routes = Router::new()
         .route("/userTicket", user_tickets())
         .route("/userTicket/list", get(user_ticket::read::list))
         .route("/userTicket/add-rollback", post(user_ticket::delete::one))
@@ -136,14 +157,11 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         .route("/sagas", get(sagas::list::get))
         .route("/sagas/{id}", get(sagas::find::get))
         .route("/sagas/{id}/events", get(sagas::events::get))
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(health::metrics))
-        .method_not_allowed_fallback(wrong_method)
-        .fallback(no_route)
-        .layer(DefaultBodyLimit::max(body::BODY_LIMIT))
-        .layer(from_fn(measure))
-        .with_state(gateway)
+        .route("/metrics", get(health::metrics));
+    match gateway.auth().is_on() {
+        true => routes.route_layer(from_fn_with_state(gateway.clone(), auth::authenticate)),
+        false => routes,
+    }
 }
 
 fn user_tickets() -> MethodRouter<Gateway> {

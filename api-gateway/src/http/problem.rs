@@ -12,6 +12,7 @@ use super::envelope::{RETRY_AFTER, saga_url};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SeedCode(pub(super) u16, pub(super) &'static str);
 
+pub(super) const FORBIDDEN: SeedCode = SeedCode(403, "您没有访问权限！");
 pub(super) const MESSAGE_HANDLING_FAILED: SeedCode = SeedCode(1001, "消息处理失败！");
 pub(super) const BUSY: SeedCode = SeedCode(1002, "系统繁忙!");
 pub(super) const INVALID_PARAMETER: SeedCode = SeedCode(1003, "无效的参数！");
@@ -60,7 +61,7 @@ pub(super) struct FieldError {
 
 /// Boxed, because it is the unlikely half of every handler's result.
 #[derive(Debug)]
-pub(super) struct Problem(Box<Members>);
+pub(crate) struct Problem(Box<Members>);
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -80,6 +81,9 @@ struct Members {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Reason>,
     errors: Vec<FieldError>,
+    /// What a caller must show to be let in.
+    #[serde(skip)]
+    challenge: Option<HeaderValue>,
 }
 
 impl Problem {
@@ -102,6 +106,7 @@ impl Problem {
             saga_id: None,
             reason: None,
             errors: Vec::new(),
+            challenge: None,
         }))
     }
 
@@ -178,6 +183,11 @@ impl Problem {
         }
     }
 
+    pub(super) fn with_challenge(mut self, challenge: HeaderValue) -> Self {
+        self.0.challenge = Some(challenge);
+        self
+    }
+
     /// The saga that this is about, with its address.
     pub(super) fn of_saga(mut self, saga_id: SagaId) -> Self {
         self.0.instance = Some(saga_url(saga_id));
@@ -196,6 +206,9 @@ impl IntoResponse for Problem {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             let after = HeaderValue::from_static(RETRY_AFTER);
             response.headers_mut().insert(header::RETRY_AFTER, after);
+        }
+        if let Some(challenge) = self.0.challenge {
+            (response.headers_mut()).insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
     }

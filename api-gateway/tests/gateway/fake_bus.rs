@@ -4,17 +4,22 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use events::choreography::Service;
 use events::{DecodeError, Event, choreography};
 use saga::bus::{
-    Bus, Consumer, Delivery, DeliveryTag, Health, JournalPage, JournalPosition, JournalReader,
-    JournalStart, PublishError, Queue, Settlement, TopologyError,
+    AskError, Bus, Consumer, Delivery, DeliveryTag, Health, JournalPage, JournalPosition,
+    JournalReader, JournalStart, PublishError, Queue, Settlement, TopologyError,
 };
 use tokio::sync::{mpsc, watch};
 
+/// From a question to the answer of the service that is asked.
+type Owner = Box<dyn Fn(&str) -> String + Send + Sync>;
 type Workers = Box<dyn Fn(&Event) -> Vec<Event> + Send + Sync>;
 
 pub(crate) struct FakeBus {
     workers: Workers,
+    /// Answers every question, if there is one.
+    pub(crate) owner: Mutex<Option<Owner>>,
     /// Why publishing fails, if it does.
     pub(crate) away: Mutex<Option<&'static str>>,
     /// How long a confirm takes.
@@ -35,6 +40,7 @@ impl FakeBus {
         let (to_gateway, replies) = mpsc::unbounded_channel();
         Arc::new(Self {
             workers: Box::new(workers),
+            owner: Mutex::default(),
             away: Mutex::new(None),
             confirms_after: Mutex::default(),
             no_journal: Mutex::default(),
@@ -115,6 +121,19 @@ impl Bus for FakeBus {
             journal: self.journal.subscribe(),
             next: usize::try_from(after.map_or(0, |position| position + 1)).unwrap(),
         }))
+    }
+
+    async fn ask(
+        &self,
+        service: Service,
+        question: String,
+        limit: Duration,
+    ) -> Result<String, AskError> {
+        let owner = self.owner.lock().unwrap();
+        let service = service.0;
+        let owner = owner.as_ref();
+        let owner = owner.ok_or(AskError::NoAnswer { service, limit })?;
+        Ok(owner(&question))
     }
 
     fn health(&self) -> watch::Receiver<Health> {

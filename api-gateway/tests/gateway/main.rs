@@ -1,10 +1,12 @@
 //! The gateway against a bus in memory, and its ledger in both databases.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod bad_tokens;
 mod databases;
 mod fake_bus;
 mod http;
 mod http_errors;
+mod key_rotation;
 mod ledger_store;
 mod lost_replies;
 mod measurements;
@@ -12,4 +14,6 @@ mod projector;
 mod running;
 mod sent_again;
 mod stories;
+mod tokens;
 mod watching;
+mod who_may_do_what;

@@ -9,6 +9,7 @@ use events::query::Regist;
 use events::{ChangeRegistration, RegistId, UserId, UserTicketId};
 
 use crate::accepted::End;
+use crate::auth::Caller;
 use crate::http::body::{Fields, received};
 use crate::http::commands::{self, RawBody};
 use crate::http::idempotency::Identity;
@@ -30,11 +31,16 @@ struct Change {
 /// not sent is read first, and the owner refuses if it is not so any more.
 pub(in crate::http) async fn put(
     State(gateway): State<Gateway>,
+    caller: Caller,
     headers: HeaderMap,
     body: RawBody,
 ) -> Result<Response, Problem> {
     let change = parse(&received(body)?)?;
+    if let Some(user) = change.user_id {
+        caller.check(user)?;
+    }
     let now: Regist = reads::find(&gateway, change.id).await?;
+    caller.check(now.user_id)?;
     let command = ChangeRegistration {
         regist_id: now.id,
         user_id: change.user_id.unwrap_or(now.user_id),

@@ -7,6 +7,7 @@ use events::choreography::REGISTER;
 use events::{Register, UserId, UserTicketId};
 
 use crate::accepted::End;
+use crate::auth::Caller;
 use crate::http::body::{Fields, received};
 use crate::http::commands::{self, RawBody};
 use crate::http::idempotency::Identity;
@@ -19,11 +20,13 @@ pub(super) const EXAMPLE: &str =
 
 pub(in crate::http) async fn post(
     State(gateway): State<Gateway>,
+    caller: Caller,
     headers: HeaderMap,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let identity = Identity::of(&headers)?.on_route(REGISTER.name);
+    let identity = Identity::of(&headers, &caller)?.on_route(REGISTER.name);
     let (user_id, user_ticket_id) = user_and_ticket(&received(body)?)?;
+    caller.check(user_id)?;
     let command = Register {
         user_id,
         user_ticket_id,

@@ -9,6 +9,7 @@ use events::{PurchaseAndRegister, RegistId, TicketId, UserId, UserTicketId};
 use serde::Serialize;
 
 use crate::accepted::End;
+use crate::auth::Caller;
 use crate::http::body::{Fields, received};
 use crate::http::commands::{self, RawBody};
 use crate::http::envelope::callers_id;
@@ -31,11 +32,13 @@ struct Registered {
 
 pub(in crate::http) async fn post(
     State(gateway): State<Gateway>,
+    caller: Caller,
     headers: HeaderMap,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let identity = Identity::of(&headers)?;
+    let identity = Identity::of(&headers, &caller)?;
     let command = command(&received(body)?, identity)?;
+    caller.check(command.user_id)?;
     let saga = &PURCHASE_AND_REGISTER;
     let registered = |end: &End| Registered {
         user_ticket_id: command.user_ticket_id,

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::find::{Found, find, id};
 use super::view::{Happened, View};
+use crate::auth::Caller;
 use crate::http::Gateway;
 use crate::http::problem::Problem;
 use crate::ledger::Row;
@@ -44,11 +45,12 @@ struct Watch {
 
 pub(in crate::http) async fn get(
     State(gateway): State<Gateway>,
+    caller: Caller,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let saga_id = id(path)?;
-    let row = match find(&gateway, saga_id).await? {
+    let row = match find(&gateway, &caller, saga_id).await? {
         Found::Stored(row, _) => Some(row),
         Found::Accepted(_) => None,
     };
