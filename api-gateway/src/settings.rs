@@ -25,6 +25,15 @@ pub struct HttpFlags {
     /// How long a caller waits for the outcome before it gets 202 and the saga's address [default: 10s]
     #[arg(long, env = "WAIT_LIMIT", value_name = "DURATION")]
     wait_limit: Option<String>,
+    /// Most connections at a time; more wait to be accepted [default: 10000]
+    #[arg(long, env = "MAX_CONNECTIONS", value_name = "NUMBER")]
+    max_connections: Option<String>,
+    /// Most callers that wait for a saga at a time; more get 503 [default: 16384]
+    #[arg(long, env = "MAX_SAGAS", value_name = "NUMBER")]
+    max_sagas: Option<String>,
+    /// Most sagas that one caller, told apart by its token, waits for at a time; more get 429 [default: 256]
+    #[arg(long, env = "MAX_SAGAS_PER_CALLER", value_name = "NUMBER")]
+    max_sagas_per_caller: Option<String>,
     /// Public keys of callers' tokens (RS256, EdDSA): a JSON Web Key Set, as a file or a URL [default: none, callers are not told apart]
     #[arg(long, env = "JWT_KEYS", value_name = "FILE|URL")]
     jwt_keys: Option<String>,
@@ -57,7 +66,45 @@ pub struct HttpConfig {
     #[serde(deserialize_with = "duration")]
     pub wait_limit: Duration,
     #[serde(flatten)]
+    pub limits: Limits,
+    #[serde(flatten)]
     pub auth: AuthConfig,
+}
+
+/// How much is done at a time. Whatever callers do, memory stays within it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    pub max_connections: usize,
+    pub max_sagas: usize,
+    pub max_sagas_per_caller: usize,
+    /// How long the head of a request may take to arrive, and a connection to be idle.
+    #[serde(skip)]
+    pub head_within: Duration,
+    /// How long its body may take.
+    #[serde(skip)]
+    pub body_within: Duration,
+}
+
+/// Far longer than any network needs for a head or a body of ours, and so short that who opens
+/// connections and sends drops has to work for it.
+const HEAD_WITHIN: Duration = Duration::from_secs(20);
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Ten thousand idle ones are some hundred megabytes.
+            max_connections: 10_000,
+            // Each waiting request holds some kilobytes; beyond this, callers are better served by
+            // hearing so at once.
+            max_sagas: 16_384,
+            // More than a batch of deletions, and a small part of all.
+            max_sagas_per_caller: 256,
+            head_within: HEAD_WITHIN,
+            body_within: BODY_WITHIN,
+        }
+    }
 }
 
 impl Default for HttpConfig {
@@ -65,6 +112,7 @@ impl Default for HttpConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             wait_limit: WAIT_LIMIT,
+            limits: Limits::default(),
             auth: AuthConfig::default(),
         }
     }
@@ -87,6 +135,7 @@ pub struct GatewayConfig {
     pub instance: String,
     /// How long a caller waits for the outcome before the answer is `202 Accepted`.
     pub wait_limit: Duration,
+    pub limits: Limits,
     pub auth: Auth,
 }
 
@@ -95,6 +144,7 @@ impl Default for GatewayConfig {
         Self {
             instance: format!("gateway-{:08x}", rand::random::<u32>()),
             wait_limit: WAIT_LIMIT,
+            limits: Limits::default(),
             auth: Auth::default(),
         }
     }
@@ -104,6 +154,7 @@ impl GatewayConfig {
     pub fn of(http: &Http) -> Self {
         Self {
             wait_limit: http.wait_limit,
+            limits: http.limits,
             auth: http.auth.clone(),
             ..Self::default()
         }
@@ -116,6 +167,7 @@ pub struct Http {
     pub(crate) listener: TcpListener,
     address: SocketAddr,
     wait_limit: Duration,
+    limits: Limits,
     auth: Auth,
     metrics: PrometheusHandle,
     pub(crate) drained: CancellationToken,
@@ -158,6 +210,7 @@ impl Http {
             listener,
             auth,
             wait_limit: config.wait_limit,
+            limits: config.limits,
             metrics,
             drained: CancellationToken::new(),
         })

@@ -50,20 +50,21 @@ impl Connection {
     }
 
     pub fn request(&mut self, method: &str, path: &str, body: &str) -> io::Result<Response> {
-        self.request_with(method, path, "", body)
+        self.request_with(method, path, &[], body)
     }
 
-    /// With more header lines, each with its end.
     pub fn request_with(
         &mut self,
         method: &str,
         path: &str,
-        headers: &str,
+        headers: &[(&str, &str)],
         body: &str,
     ) -> io::Result<Response> {
+        let header = |(name, value): &(&str, &str)| format!("{name}: {value}\r\n");
+        let headers: String = headers.iter().map(header).collect();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
-             {headers}content-length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n{headers}\
+             content-length: {}\r\n\r\n{body}",
             self.address,
             body.len()
         );

@@ -13,10 +13,10 @@ mod problem;
 mod reads;
 mod regist;
 mod sagas;
+mod server;
 mod user_ticket;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
@@ -24,24 +24,18 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post};
-use axum::serve::ListenerExt;
 use saga::bus::Health;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
 
+pub(crate) use self::server::serve;
 use crate::auth::Auth;
 use crate::front::Surroundings;
 use crate::http::problem::{INVALID_PARAMETER, NOT_FOUND, Problem};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::settings::{GatewayConfig, Limits};
 use crate::starter::Starter;
-
-/// How long requests may hold up a stop: longer than waiting callers linger, shorter than
-/// [`saga::SHUTDOWN_LIMIT`].
-const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// What a caller's number must be, as error messages say it.
 const WHOLE_NUMBER: &str =
@@ -57,6 +51,7 @@ pub(crate) struct Gateway(Arc<Shared>);
 struct Shared {
     starter: Starter,
     auth: Auth,
+    limits: Limits,
     bus_health: watch::Receiver<Health>,
     store_health: watch::Receiver<Health>,
     ledger_health: watch::Receiver<Health>,
@@ -68,13 +63,14 @@ struct Shared {
 impl Gateway {
     pub(crate) fn new(
         starter: Starter,
-        auth: Auth,
+        config: &GatewayConfig,
         surroundings: &Surroundings,
         ledger_health: watch::Receiver<Health>,
     ) -> Self {
         Self(Arc::new(Shared {
             starter,
-            auth,
+            auth: config.auth.clone(),
+            limits: config.limits,
             bus_health: surroundings.bus.health(),
             store_health: surroundings.store.clone(),
             ledger_health,
@@ -89,6 +85,10 @@ impl Gateway {
 
     fn auth(&self) -> &Auth {
         &self.0.auth
+    }
+
+    fn limits(&self) -> Limits {
+        self.0.limits
     }
 
     fn ledger(&self) -> &dyn Ledger {
@@ -129,19 +129,7 @@ impl Gateway {
 
 /// Every route, one line each; a path below `src/http` mirrors the URL.
 pub(crate) fn router(gateway: Gateway) -> Router {
-    for_callers(&gateway)
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .method_not_allowed_fallback(wrong_method)
-        .fallback(no_route)
-        .layer(DefaultBodyLimit::max(body::BODY_LIMIT))
-        .layer(from_fn(measure))
-        .with_state(gateway)
-}
-
-/// The routes that need a token, if callers are told apart at all.
-fn for_callers(gateway: &Gateway) -> Router<Gateway> {
-    let routes = Router::new()
+    Router::new()
         .route("/userTicket", user_tickets())
         .route("/userTicket/list", get(user_ticket::read::list))
         .route("/userTicket/add-rollback", post(user_ticket::delete::one))
@@ -157,11 +145,15 @@ fn for_callers(gateway: &Gateway) -> Router<Gateway> {
         .route("/sagas", get(sagas::list::get))
         .route("/sagas/{id}", get(sagas::find::get))
         .route("/sagas/{id}/events", get(sagas::events::get))
-        .route("/metrics", get(health::metrics));
-    match gateway.auth().is_on() {
-        true => routes.route_layer(from_fn_with_state(gateway.clone(), auth::authenticate)),
-        false => routes,
-    }
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .route_layer(from_fn_with_state(gateway.clone(), auth::authenticate))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(no_route)
+        .layer(DefaultBodyLimit::max(body::BODY_LIMIT))
+        .layer(from_fn(measure))
+        .with_state(gateway)
 }
 
 fn user_tickets() -> MethodRouter<Gateway> {
@@ -176,31 +168,6 @@ fn regists() -> MethodRouter<Gateway> {
         .post(regist::create::post)
         .put(regist::change::put)
         .delete(regist::delete::one)
-}
-
-/// Serves until the stop, then answers what is in flight, within a limit.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    // An answer is one small write; waiting to fill a packet would only delay it.
-    let listener = listener.tap_io(|stream: &mut TcpStream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            warn!(%error, "TCP_NODELAY is not set");
-        }
-    });
-    let graceful = axum::serve(listener, router)
-        .with_graceful_shutdown(stop.clone().cancelled_owned())
-        .into_future();
-    let limit = async {
-        stop.cancelled().await;
-        tokio::time::sleep(DRAIN_LIMIT).await;
-    };
-    tokio::select! {
-        served = graceful => {
-            if let Err(error) = served {
-                error!(%error, "the HTTP server ended");
-            }
-        }
-        () = limit => warn!("requests were still in flight {DRAIN_LIMIT:?} after the stop"),
-    }
 }
 
 async fn measure(request: Request, next: Next) -> Response {

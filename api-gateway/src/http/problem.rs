@@ -133,6 +133,17 @@ impl Problem {
         )
     }
 
+    /// The caller, unlike others, asks for too much.
+    pub(super) fn too_many(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-requests",
+            "The caller asks for too much at a time",
+            BUSY,
+            detail,
+        )
+    }
+
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
@@ -203,7 +214,10 @@ impl IntoResponse for Problem {
         let mut response = (status, json).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(
+            status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        ) {
             let after = HeaderValue::from_static(RETRY_AFTER);
             response.headers_mut().insert(header::RETRY_AFTER, after);
         }

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use events::choreography::Service;
-use events::{DecodeError, Event, choreography};
+use events::choreography::{self, Service};
+use events::{DecodeError, Event};
 use saga::bus::{
     AskError, Bus, Consumer, Delivery, DeliveryTag, Health, JournalPage, JournalPosition,
     JournalReader, JournalStart, PublishError, Queue, Settlement, TopologyError,

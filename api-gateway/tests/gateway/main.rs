@@ -8,6 +8,7 @@ mod http;
 mod http_errors;
 mod key_rotation;
 mod ledger_store;
+mod limits;
 mod lost_replies;
 mod measurements;
 mod projector;

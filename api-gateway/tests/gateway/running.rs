@@ -6,7 +6,7 @@ use std::time::Duration;
 use api_gateway::ledger::{
     Claim, Lease, Ledger, LedgerError, Listed, Mark, Projection, Row, Saved, UnreadableRow, Which,
 };
-use api_gateway::{AuthConfig, Front, GatewayConfig, Surroundings};
+use api_gateway::{AuthConfig, Front, GatewayConfig, Limits, Surroundings};
 use async_trait::async_trait;
 use events::SagaId;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -51,7 +51,12 @@ impl Running {
 
     /// It tells its callers apart.
     pub(crate) async fn guarded(bus: Arc<FakeBus>, auth: AuthConfig) -> Self {
+        Self::limited(bus, Limits::default(), auth).await
+    }
+
+    pub(crate) async fn limited(bus: Arc<FakeBus>, limits: Limits, auth: AuthConfig) -> Self {
         let config = GatewayConfig {
+            limits,
             auth: auth.open().await.unwrap(),
             ..GatewayConfig::default()
         };

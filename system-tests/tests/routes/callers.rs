@@ -39,9 +39,9 @@ impl Caller {
     }
 
     fn send(&mut self, method: &str, path: &str, body: &str) -> Response {
-        let headers = format!("authorization: Bearer {}\r\n", self.token);
-        let sent = self.connection.request_with(method, path, &headers, body);
-        sent.unwrap()
+        let bearer = format!("Bearer {}", self.token);
+        let headers = [("authorization", &*bearer)];
+        (self.connection.request_with(method, path, &headers, body)).unwrap()
     }
 
     /// The data of a success.

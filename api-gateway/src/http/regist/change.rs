@@ -58,7 +58,7 @@ pub(in crate::http) async fn put(
     };
     let saga = &CHANGE_REGISTRATION;
     let asked = (Identity::fresh(), command);
-    commands::run(&gateway, &headers, saga, asked, changed).await
+    commands::run(&gateway, &caller, &headers, saga, asked, changed).await
 }
 
 fn parse(body: &[u8]) -> Result<Change, Problem> {

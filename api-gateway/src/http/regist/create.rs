@@ -39,7 +39,15 @@ pub(in crate::http) async fn post(
         user_id: Some(user_id.0),
         user_ticket_id: Some(user_ticket_id),
     };
-    commands::run(&gateway, &headers, &REGISTER, (identity, command), created).await
+    commands::run(
+        &gateway,
+        &caller,
+        &headers,
+        &REGISTER,
+        (identity, command),
+        created,
+    )
+    .await
 }
 
 pub(super) fn user_and_ticket(body: &[u8]) -> Result<(UserId, UserTicketId), Problem> {

@@ -27,7 +27,7 @@ pub(in crate::http) async fn one(
     reads::may_change::<Regist>(&gateway, &caller, id).await?;
     let (saga, command) = (&CANCEL_REGISTRATION, by_id(id, &caller));
     let asked = (Identity::fresh(), command);
-    commands::run(&gateway, &headers, saga, asked, |_| Nothing {}).await
+    commands::run(&gateway, &caller, &headers, saga, asked, |_| Nothing {}).await
 }
 
 pub(in crate::http) async fn batch(
@@ -40,7 +40,7 @@ pub(in crate::http) async fn batch(
     reads::may_change_all::<Regist>(&gateway, &caller, &ids).await?;
     let command = |id| by_id(id, &caller).into();
     let all = ids.into_iter().map(command).collect();
-    commands::run_all(&gateway, &headers, &CANCEL_REGISTRATION, all).await
+    commands::run_all(&gateway, &caller, &headers, &CANCEL_REGISTRATION, all).await
 }
 
 /// The undo of a registration names its user and ticket.
@@ -59,7 +59,7 @@ pub(in crate::http) async fn rollback(
     };
     let saga = &CANCEL_REGISTRATION;
     let asked = (Identity::fresh(), command);
-    commands::run(&gateway, &headers, saga, asked, |_| Nothing {}).await
+    commands::run(&gateway, &caller, &headers, saga, asked, |_| Nothing {}).await
 }
 
 /// The owner looks at the user too, if the caller is just one: what has become another's meanwhile

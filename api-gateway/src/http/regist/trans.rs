@@ -47,7 +47,7 @@ pub(in crate::http) async fn post(
         ticket_id: Some(command.ticket_id.0),
     };
     let asked = (identity, command.clone());
-    commands::run(&gateway, &headers, saga, asked, registered).await
+    commands::run(&gateway, &caller, &headers, saga, asked, registered).await
 }
 
 fn command(body: &[u8], identity: Identity) -> Result<PurchaseAndRegister, Problem> {

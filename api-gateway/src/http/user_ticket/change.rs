@@ -42,7 +42,7 @@ pub(in crate::http) async fn put(
         ticket_id: end.ticket_id.map(|id| id.0),
     };
     let asked = (Identity::fresh(), command);
-    commands::run(&gateway, &headers, &CHANGE_TICKET, asked, changed).await
+    commands::run(&gateway, &caller, &headers, &CHANGE_TICKET, asked, changed).await
 }
 
 fn command(body: &[u8]) -> Result<ChangeTicket, Problem> {

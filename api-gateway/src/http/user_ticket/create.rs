@@ -35,7 +35,7 @@ pub(in crate::http) async fn post(
         ticket_id: Some(command.ticket_id.0),
     };
     let asked = (identity, command.clone());
-    commands::run(&gateway, &headers, &ADD_TICKET, asked, created).await
+    commands::run(&gateway, &caller, &headers, &ADD_TICKET, asked, created).await
 }
 
 fn command(body: &[u8], identity: Identity) -> Result<AddTicket, Problem> {

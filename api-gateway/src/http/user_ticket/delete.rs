@@ -29,7 +29,10 @@ pub(in crate::http) async fn one(
         user_id: caller.rights.user(),
     };
     let asked = (Identity::fresh(), command);
-    commands::run(&gateway, &headers, &REMOVE_TICKET, asked, |_| Nothing {}).await
+    commands::run(&gateway, &caller, &headers, &REMOVE_TICKET, asked, |_| {
+        Nothing {}
+    })
+    .await
 }
 
 pub(in crate::http) async fn batch(
@@ -45,5 +48,5 @@ pub(in crate::http) async fn batch(
         user_id: caller.rights.user(),
     };
     let all = ids.into_iter().map(|id| command(id).into()).collect();
-    commands::run_all(&gateway, &headers, &REMOVE_TICKET, all).await
+    commands::run_all(&gateway, &caller, &headers, &REMOVE_TICKET, all).await
 }
