@@ -56,7 +56,7 @@ impl Front {
         tasks: &Tasks,
     ) -> Self {
         let metrics = Metrics::new();
-        let waiters = Waiters::new(metrics.waiting.clone());
+        let waiters = Waiters::new(config.limits, metrics.waiting.clone());
         let accepted = Arc::new(AcceptedSagas::default());
         let listens = watch::Sender::new(false);
         let projection = watch::Sender::new(Health::Down {
@@ -74,8 +74,10 @@ impl Front {
             looks: Semaphore::new(LOOKS_AT_ONCE),
             stop: tasks.stop_token(),
         };
-        let router = http::router(Gateway::new(starter, &surroundings, projection.subscribe()));
-        let served = http::serve(listener, router, tasks.stop_token());
+        config.auth.keep_fresh(tasks);
+        let ledger = projection.subscribe();
+        let router = http::router(Gateway::new(starter, &config, &surroundings, ledger));
+        let served = http::serve(listener, router, config.limits, tasks.stop_token());
         let guard = drained.clone().drop_guard();
         let server = tasks.spawn("http server", async move {
             let _drained = guard;

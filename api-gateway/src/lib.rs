@@ -5,6 +5,7 @@
 //! OpenAPI document says of it, and one line in `http::routes`.
 
 mod accepted;
+mod auth;
 mod front;
 pub mod http;
 pub mod ledger;
@@ -23,9 +24,10 @@ use saga::process::StartError;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use auth::{Auth, AuthConfig, AuthError};
 pub use front::{Front, Surroundings};
 pub use metrics::LedgerMetrics;
-pub use settings::{BindError, GatewayConfig, Http, HttpConfig, HttpFlags};
+pub use settings::{BindError, GatewayConfig, Http, HttpConfig, HttpFlags, Limits};
 
 use crate::ledger::{Ledger, PostgresLedger, SqliteLedger};
 

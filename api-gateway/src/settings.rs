@@ -9,6 +9,9 @@ use saga::Tasks;
 use serde::{Deserialize, Deserializer, de};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::auth::{Auth, AuthConfig, AuthError};
 
 /// Callers give up after some ten seconds; they get the saga's address before that.
 const WAIT_LIMIT: Duration = Duration::from_secs(10);
@@ -27,6 +30,37 @@ pub struct HttpFlags {
     /// How long the ledger keeps a saga after its end: a duration like 90d, or "forever" [default: forever]
     #[arg(long, env = "KEEP_ENDED", value_name = "DURATION")]
     keep_ended: Option<String>,
+    /// Most connections at a time; more wait to be accepted [default: 10000]
+    #[arg(long, env = "MAX_CONNECTIONS", value_name = "NUMBER")]
+    max_connections: Option<String>,
+    /// Most callers that wait for a saga at a time; more get 503 [default: 16384]
+    #[arg(long, env = "MAX_SAGAS", value_name = "NUMBER")]
+    max_sagas: Option<String>,
+    /// Most sagas that one caller, told apart by its token, waits for at a time; more get 429 [default: 256]
+    #[arg(long, env = "MAX_SAGAS_PER_CALLER", value_name = "NUMBER")]
+    max_sagas_per_caller: Option<String>,
+    /// Public keys of callers' tokens (RS256, EdDSA): a JSON Web Key Set, as a file or a URL [default: none, callers are not told apart]
+    #[arg(long, env = "JWT_KEYS", value_name = "FILE|URL")]
+    jwt_keys: Option<String>,
+    /// Secret of callers' tokens (HS256), in a file of its own [default: none]
+    #[arg(long, env = "JWT_SECRET_FILE", value_name = "FILE")]
+    jwt_secret_file: Option<String>,
+    /// The only issuer whose tokens are taken [default: any that signs with a known key]
+    #[arg(long, env = "JWT_ISSUER", value_name = "NAME")]
+    jwt_issuer: Option<String>,
+    /// The audience that tokens must be for [default: tokens for none in particular]
+    #[arg(long, env = "JWT_AUDIENCE", value_name = "NAME")]
+    jwt_audience: Option<String>,
+    /// Listens on other addresses than loopback without authentication: everybody who reaches them may do everything
+    #[arg(
+        long,
+        env = "INSECURE_NO_AUTH",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    insecure_no_auth: Option<String>,
 }
 
 /// The gateway's own settings.
@@ -38,6 +72,46 @@ pub struct HttpConfig {
     pub wait_limit: Duration,
     #[serde(deserialize_with = "duration_or_forever")]
     pub keep_ended: Option<Duration>,
+    #[serde(flatten)]
+    pub limits: Limits,
+    #[serde(flatten)]
+    pub auth: AuthConfig,
+}
+
+/// How much is done at a time. Whatever callers do, memory stays within it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    pub max_connections: usize,
+    pub max_sagas: usize,
+    pub max_sagas_per_caller: usize,
+    /// How long the head of a request may take to arrive, and a connection to be idle.
+    #[serde(skip)]
+    pub head_within: Duration,
+    /// How long its body may take.
+    #[serde(skip)]
+    pub body_within: Duration,
+}
+
+/// Far longer than any network needs for a head or a body of ours, and so short that who opens
+/// connections and sends drops has to work for it.
+const HEAD_WITHIN: Duration = Duration::from_secs(20);
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Ten thousand idle ones are some hundred megabytes.
+            max_connections: 10_000,
+            // Each waiting request holds some kilobytes; beyond this, callers are better served by
+            // hearing so at once.
+            max_sagas: 16_384,
+            // More than a batch of deletions, and a small part of all.
+            max_sagas_per_caller: 256,
+            head_within: HEAD_WITHIN,
+            body_within: BODY_WITHIN,
+        }
+    }
 }
 
 impl Default for HttpConfig {
@@ -46,6 +120,8 @@ impl Default for HttpConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             wait_limit: WAIT_LIMIT,
             keep_ended: None,
+            limits: Limits::default(),
+            auth: AuthConfig::default(),
         }
     }
 }
@@ -72,7 +148,7 @@ fn parsed<E: de::Error>(text: &str) -> Result<Duration, E> {
 }
 
 /// What one gateway replica is.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct GatewayConfig {
     /// Names this replica: in routing keys, hence one word without dots, and as holder of the
     /// ledger's lease. No two running replicas may have the same.
@@ -81,6 +157,8 @@ pub struct GatewayConfig {
     pub wait_limit: Duration,
     /// How long the ledger keeps a saga after its end; for ever if none.
     pub keep_ended: Option<Duration>,
+    pub limits: Limits,
+    pub auth: Auth,
 }
 
 impl Default for GatewayConfig {
@@ -89,6 +167,8 @@ impl Default for GatewayConfig {
             instance: format!("gateway-{:08x}", rand::random::<u32>()),
             wait_limit: WAIT_LIMIT,
             keep_ended: None,
+            limits: Limits::default(),
+            auth: Auth::default(),
         }
     }
 }
@@ -98,6 +178,8 @@ impl GatewayConfig {
         Self {
             wait_limit: http.wait_limit,
             keep_ended: http.keep_ended,
+            limits: http.limits,
+            auth: http.auth.clone(),
             ..Self::default()
         }
     }
@@ -110,29 +192,51 @@ pub struct Http {
     address: SocketAddr,
     wait_limit: Duration,
     keep_ended: Option<Duration>,
+    limits: Limits,
+    auth: Auth,
     metrics: PrometheusHandle,
     pub(crate) drained: CancellationToken,
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}; choose another with --listen")]
-pub struct BindError {
-    address: SocketAddr,
-    source: std::io::Error,
+pub enum BindError {
+    #[error("cannot listen on {address}; choose another with --listen")]
+    Listen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Auth(#[from] AuthError),
 }
 
 impl Http {
     pub async fn bind(config: &HttpConfig, metrics: PrometheusHandle) -> Result<Self, BindError> {
-        let failed = |source| BindError {
+        config.auth.allow(config.listen)?;
+        let failed = |source| BindError::Listen {
             address: config.listen,
             source,
         };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let auth = config.auth.open().await?;
+        match (auth.is_on(), address.ip().is_loopback()) {
+            (true, _) => {}
+            (false, true) => info!(
+                "no authentication is set up: callers on this machine may do everything, others \
+                 cannot connect"
+            ),
+            (false, false) => warn!(
+                "no authentication is set up, as told: everybody who reaches {address} may do \
+                 everything"
+            ),
+        }
         Ok(Self {
-            address: listener.local_addr().map_err(failed)?,
+            address,
             listener,
+            auth,
             wait_limit: config.wait_limit,
             keep_ended: config.keep_ended,
+            limits: config.limits,
             metrics,
             drained: CancellationToken::new(),
         })

@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 
 use crate::accepted::{AcceptedSagas, End};
 use crate::ledger::Ledger;
-use crate::waiters::{Waiter, Waiters};
+use crate::waiters::{Full, Waiter, Waiters};
 
 /// How long waiting callers may hold up a stop before they get the saga's address instead. Most
 /// sagas end in a fraction of this.
@@ -56,6 +56,8 @@ pub(crate) struct Starter {
 pub(crate) struct Request {
     pub(crate) saga: &'static Saga,
     pub(crate) saga_id: SagaId,
+    /// Who waits; empty where callers are not told apart.
+    pub(crate) caller: Arc<str>,
     pub(crate) message: Message,
     pub(crate) traceparent: String,
     /// How long its caller waits for the end.
@@ -75,6 +77,10 @@ pub(crate) enum Waited {
 pub(crate) enum NotStarted {
     #[error("too many callers wait already; nothing was started")]
     TooManyWaiting,
+    #[error("the caller waits for as many sagas as it may already; nothing was started")]
+    TooManyOfCaller,
+    #[error("the broker is away ({0}); nothing was started")]
+    BrokerAway(String),
     #[error("the broker does not deliver answers yet; nothing was started")]
     NotListening,
     #[error("the command is not known to be published")]
@@ -123,11 +129,16 @@ impl Starter {
             patience,
             ..
         } = request;
-        let waiter = self
-            .waiters
-            .register(saga, saga_id)
-            .map_err(|_full| NotStarted::TooManyWaiting)?;
         let broker = self.bus.health();
+        // It may come back in a moment, but its callers need not wait to hear so.
+        if let Health::Down { waiting_for } = broker.borrow().clone() {
+            return Err(NotStarted::BrokerAway(waiting_for));
+        }
+        let waiter = self.waiters.register(&request.caller, saga, saga_id);
+        let waiter = waiter.map_err(|full| match full {
+            Full::All => NotStarted::TooManyWaiting,
+            Full::Caller => NotStarted::TooManyOfCaller,
+        })?;
         let command = self.command(request);
         let is_new = self.accepted.started(saga, &command);
         if let Err(problem) = self.publish(command).await {

@@ -14,10 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::accepted::AcceptedSagas;
+use crate::settings::Limits;
 
-/// Each waiting request holds a connection and some kilobytes; beyond this, callers are better
-/// served by hearing so at once.
-const MAX_WAITERS: usize = 16_384;
 /// Replies are handed over in memory; as many as a pack may hold.
 const REPLIES_AT_ONCE: usize = 1_024;
 
@@ -26,6 +24,8 @@ struct Waiting {
     sagas: HashMap<SagaId, Line>,
     /// In all lines together.
     waiters: usize,
+    /// How many of them are each caller's, of callers that are told apart.
+    of_caller: HashMap<Arc<str>, usize>,
     next_place: u64,
 }
 
@@ -38,6 +38,7 @@ struct Line {
 #[derive(Clone)]
 pub(crate) struct Waiters {
     waiting: Arc<Mutex<Waiting>>,
+    limits: Limits,
     gauge: Gauge,
 }
 
@@ -45,29 +46,46 @@ pub(crate) struct Waiters {
 pub(crate) struct Waiter {
     saga_id: SagaId,
     place: u64,
+    caller: Arc<str>,
     end: oneshot::Receiver<(Outcome, Event)>,
     waiters: Waiters,
 }
 
-/// As many callers wait as may.
-#[derive(Debug)]
-pub(crate) struct Full;
+/// Why one more may not wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// As many wait as may.
+    All,
+    /// As many as one caller may have.
+    Caller,
+}
 
 impl Waiters {
-    pub(crate) fn new(gauge: Gauge) -> Self {
+    pub(crate) fn new(limits: Limits, gauge: Gauge) -> Self {
         Self {
             waiting: Arc::default(),
+            limits,
             gauge,
         }
     }
 
-    pub(crate) fn register(&self, saga: &'static Saga, saga_id: SagaId) -> Result<Waiter, Full> {
+    /// `caller` is empty where callers are not told apart.
+    pub(crate) fn register(
+        &self,
+        caller: &Arc<str>,
+        saga: &'static Saga,
+        saga_id: SagaId,
+    ) -> Result<Waiter, Full> {
         let (sender, end) = oneshot::channel();
-        let place = self.lock().join(saga, saga_id, sender)?;
+        let mut waiting = self.lock();
+        waiting.admit(caller, self.limits)?;
+        let place = waiting.join(saga, saga_id, sender);
+        drop(waiting);
         self.gauge.increment(1.0);
         Ok(Waiter {
             saga_id,
             place,
+            caller: Arc::clone(caller),
             end,
             waiters: self.clone(),
         })
@@ -96,16 +114,27 @@ impl Waiters {
 }
 
 impl Waiting {
+    fn admit(&mut self, caller: &Arc<str>, limits: Limits) -> Result<(), Full> {
+        if self.waiters >= limits.max_sagas {
+            return Err(Full::All);
+        }
+        if !caller.is_empty() {
+            let of_caller = self.of_caller.get(caller).copied().unwrap_or(0);
+            if of_caller >= limits.max_sagas_per_caller {
+                return Err(Full::Caller);
+            }
+            self.of_caller.insert(Arc::clone(caller), of_caller + 1);
+        }
+        self.waiters += 1;
+        Ok(())
+    }
+
     fn join(
         &mut self,
         saga: &'static Saga,
         saga_id: SagaId,
         sender: oneshot::Sender<(Outcome, Event)>,
-    ) -> Result<u64, Full> {
-        if self.waiters >= MAX_WAITERS {
-            return Err(Full);
-        }
-        self.waiters += 1;
+    ) -> u64 {
         self.next_place += 1;
         let new = || Line {
             saga,
@@ -113,11 +142,17 @@ impl Waiting {
         };
         let line = self.sagas.entry(saga_id).or_insert_with(new);
         line.places.push((self.next_place, sender));
-        Ok(self.next_place)
+        self.next_place
     }
 
-    fn leave(&mut self, saga_id: SagaId, place: u64) {
+    fn leave(&mut self, caller: &str, saga_id: SagaId, place: u64) {
         self.waiters -= 1;
+        if let Some(of_caller) = self.of_caller.get_mut(caller) {
+            *of_caller -= 1;
+            if *of_caller == 0 {
+                self.of_caller.remove(caller);
+            }
+        }
         if let Some(line) = self.sagas.get_mut(&saga_id) {
             line.places.retain(|(other, _)| *other != place);
             if line.places.is_empty() {
@@ -140,7 +175,9 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.waiters.lock().leave(self.saga_id, self.place);
+        let mut waiting = self.waiters.lock();
+        waiting.leave(&self.caller, self.saga_id, self.place);
+        drop(waiting);
         self.waiters.gauge.decrement(1.0);
     }
 }
@@ -180,23 +217,33 @@ mod tests {
     use super::*;
 
     fn waiters() -> Waiters {
-        Waiters::new(Gauge::noop())
+        let limits = Limits {
+            max_sagas: 5,
+            max_sagas_per_caller: 2,
+            ..Limits::default()
+        };
+        Waiters::new(limits, Gauge::noop())
+    }
+
+    fn register(line: &Waiters, caller: &str) -> Result<Waiter, Full> {
+        line.register(&caller.into(), &PURCHASE_AND_REGISTER, SagaId::mint())
     }
 
     #[test]
     fn a_caller_who_leaves_is_forgotten() {
         let line = waiters();
-        let waiter = line.register(&PURCHASE_AND_REGISTER, SagaId::mint());
+        let waiter = register(&line, "7");
         assert_eq!(line.lock().sagas.len(), 1);
         drop(waiter);
         assert_eq!(line.lock().sagas.len(), 0);
+        assert_eq!(line.lock().of_caller.len(), 0);
         assert_eq!(line.lock().waiters, 0);
     }
 
     #[tokio::test]
     async fn everybody_who_waits_for_a_saga_hears_of_its_end() {
         let (line, saga_id) = (waiters(), SagaId::mint());
-        let register = || line.register(&PURCHASE_AND_REGISTER, saga_id);
+        let register = || line.register(&"".into(), &PURCHASE_AND_REGISTER, saga_id);
         let [mut first, gone, mut last] = [(); 3].map(|()| register().unwrap_or_else(|_| panic!()));
         drop(gone);
         let event = Event {
@@ -223,11 +270,22 @@ mod tests {
     #[test]
     fn the_line_has_an_end() {
         let line = waiters();
-        let register = |_| line.register(&PURCHASE_AND_REGISTER, SagaId::mint());
-        let waiting: Vec<_> = (0..MAX_WAITERS).map(register).collect();
+        let waiting: Vec<_> = (0..5).map(|_| register(&line, "")).collect();
         assert!(waiting.iter().all(Result::is_ok));
-        assert!(register(0).is_err());
+        assert_eq!(register(&line, "").err(), Some(Full::All));
         drop(waiting);
-        assert!(register(0).is_ok());
+        assert!(register(&line, "").is_ok());
+    }
+
+    #[test]
+    fn a_caller_has_its_part_of_the_line_and_leaves_the_rest_to_others() {
+        let line = waiters();
+        let of_seven = [register(&line, "7"), register(&line, "7")];
+        assert!(of_seven.iter().all(Result::is_ok));
+        assert_eq!(register(&line, "7").err(), Some(Full::Caller));
+        let of_eight = register(&line, "8");
+        assert!(of_eight.is_ok());
+        drop(of_seven);
+        assert!(register(&line, "7").is_ok());
     }
 }

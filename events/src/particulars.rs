@@ -45,7 +45,7 @@ carries! {
     ChangeTicket: user_id ticket_id user_ticket_id;
     TicketChanged: user_id ticket_id user_ticket_id;
     TicketChangeRejected: user_ticket_id, because reason;
-    RemoveTicket: user_ticket_id;
+    RemoveTicket: user_ticket_id user_id;
     RegistrationsClosed: user_ticket_id;
     TicketRemovalRejected: user_ticket_id, because reason;
     TicketRemoved: user_ticket_id;

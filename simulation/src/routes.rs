@@ -77,7 +77,11 @@ fn what(fate: &Fate, known: &mut Vec<Known>) -> What {
             user_ticket_id,
         }
         .into(),
-        4 => RemoveTicket { user_ticket_id }.into(),
+        4 => RemoveTicket {
+            user_ticket_id,
+            user_id: None,
+        }
+        .into(),
         5 | 6 => CancelRegistration {
             regist_id: None,
             user_id: None,

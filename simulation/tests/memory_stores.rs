@@ -183,7 +183,11 @@ fn add(dice: &mut Dice, saga: u128) -> Message {
 
 fn remove(dice: &mut Dice, _: u128) -> Message {
     let user_ticket_id = some_ticket(dice);
-    RemoveTicket { user_ticket_id }.into()
+    RemoveTicket {
+        user_ticket_id,
+        user_id: None,
+    }
+    .into()
 }
 
 fn cancel(dice: &mut Dice, _: u128) -> Message {

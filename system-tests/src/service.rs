@@ -75,6 +75,12 @@ impl Service {
         }
     }
 
+    /// Started with these flags too.
+    pub fn flags(&mut self, flags: &[&str]) {
+        let flags = flags.iter().map(|&flag| flag.to_owned());
+        self.arguments.extend(flags);
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         match &self.ready {

@@ -151,8 +151,11 @@ impl Caller<'_> {
         self.change_ticket(two, M::TicketChanged).await;
         self.register(one, M::Registered, 3).await;
         for user_ticket_id in [one, one, UserTicketId::mint()] {
-            self.run(RemoveTicket { user_ticket_id }, M::TicketRemoved, 3)
-                .await;
+            let remove = RemoveTicket {
+                user_ticket_id,
+                user_id: None,
+            };
+            self.run(remove, M::TicketRemoved, 3).await;
         }
         self.register(one, M::RegisterRejected, 2).await;
     }

@@ -3,15 +3,20 @@
 //! a field given twice does not, for there is no telling which one was meant.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::fmt;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde::de::{self, DeserializeOwned, Deserializer, MapAccess};
 use serde_json::value::RawValue;
+use tokio::time::timeout;
 
+use super::Gateway;
 use super::problem::{FieldError, INVALID_PARAMETER, Problem};
 
 /// A hundred times what any route needs.
@@ -30,7 +35,26 @@ pub(super) struct Fields<'a> {
 }
 
 /// The body, or why there is none.
-pub(super) fn received(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+pub(super) struct RawBody(Result<Bytes, Problem>);
+
+impl FromRequest<Gateway> for RawBody {
+    type Rejection = Infallible;
+
+    async fn from_request(request: Request, gateway: &Gateway) -> Result<Self, Infallible> {
+        let limit = gateway.limits().body_within;
+        let arrived = timeout(limit, Bytes::from_request(request, gateway)).await;
+        Ok(Self(match arrived {
+            Ok(body) => whole(body),
+            Err(_) => Err(too_slow(limit)),
+        }))
+    }
+}
+
+pub(super) fn received(RawBody(body): RawBody) -> Result<Bytes, Problem> {
+    body
+}
+
+fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
     body.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
             let detail = format!("the body is larger than {BODY_LIMIT} bytes");
@@ -47,6 +71,16 @@ pub(super) fn received(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Pro
             Problem::invalid(detail, Vec::new())
         }
     })
+}
+
+fn too_slow(limit: Duration) -> Problem {
+    Problem::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "body-too-slow",
+        "The body took too long",
+        INVALID_PARAMETER,
+        format!("the body did not arrive within {limit:?}; send the request again"),
+    )
 }
 
 impl<'a> Fields<'a> {

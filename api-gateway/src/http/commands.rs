@@ -1,8 +1,8 @@
 //! What every route that changes something shares: it starts a saga, waits for its end, and answers
 //! with what the owner says.
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use std::sync::Arc;
+
 use axum::http::HeaderMap;
 use axum::response::Response;
 use events::choreography::{Outcome, Saga};
@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(super) use super::body::RawBody;
 use super::body::{Fields, received};
 use super::envelope::{accepted, saga_url, success};
 use super::idempotency::{Identity, reused};
@@ -19,14 +20,13 @@ use super::prefer::Patience;
 use super::problem::Problem;
 use super::{Gateway, UUID};
 use crate::accepted::End;
+use crate::auth::Caller;
 use crate::ledger::projector::BEHIND;
 use crate::starter::{NotStarted, Request, Waited};
 use crate::traceparent;
 
 /// Each is a saga of its own, and all of them run at once.
 const LARGEST_BATCH: usize = 100;
-
-pub(super) type RawBody = Result<Bytes, BytesRejection>;
 
 /// An answer of a saga that has been completed.
 #[derive(Serialize)]
@@ -59,6 +59,7 @@ struct Batch {
 /// Runs one saga. Answers with what `result` makes of its end, or with its address while it runs.
 pub(super) async fn run<T: Serialize>(
     gateway: &Gateway,
+    caller: &Caller,
     headers: &HeaderMap,
     saga: &'static Saga,
     (identity, message): (Identity, impl Into<Message>),
@@ -67,7 +68,7 @@ pub(super) async fn run<T: Serialize>(
     let (patience, message) = (patience(gateway, headers), message.into());
     let saga_id = identity.saga_id();
     let user_ticket_id = message.particulars().user_ticket_id;
-    let answer = match start(gateway, headers, saga, identity, message).await? {
+    let answer = match start(gateway, caller, headers, saga, (identity, message)).await? {
         Some(end) => {
             let result = result(&end);
             success(Done { saga_id, result })
@@ -80,13 +81,14 @@ pub(super) async fn run<T: Serialize>(
 /// Runs a saga for each message, all at once. Whatever becomes of one, the others are waited for.
 pub(super) async fn run_all(
     gateway: &Gateway,
+    caller: &Caller,
     headers: &HeaderMap,
     saga: &'static Saga,
     messages: Vec<Message>,
 ) -> Result<Response, Problem> {
     let started = messages.into_iter().map(async |message| {
         let identity = Identity::fresh();
-        let ended = start(gateway, headers, saga, identity, message).await?;
+        let ended = start(gateway, caller, headers, saga, (identity, message)).await?;
         Ok((identity.saga_id(), ended.is_some()))
     });
     let ended: Result<Vec<(SagaId, bool)>, Problem> = join_all(started).await.into_iter().collect();
@@ -108,10 +110,10 @@ fn patience(gateway: &Gateway, headers: &HeaderMap) -> Patience {
 /// Starts a saga and waits. `None`: it still runs. A refusal is a problem.
 async fn start(
     gateway: &Gateway,
+    caller: &Caller,
     headers: &HeaderMap,
     saga: &'static Saga,
-    identity: Identity,
-    message: Message,
+    (identity, message): (Identity, Message),
 ) -> Result<Option<End>, Problem> {
     let callers_trace = headers
         .get("traceparent")
@@ -119,6 +121,7 @@ async fn start(
     let request = Request {
         saga,
         saga_id: identity.saga_id(),
+        caller: Arc::clone(&caller.subject),
         message,
         traceparent: traceparent::adopt(callers_trace),
         patience: patience(gateway, headers).limit,
@@ -157,9 +160,10 @@ fn still_running(saga_id: SagaId, user_ticket_id: Option<UserTicketId>) -> Respo
 fn not_started(saga: &Saga, identity: Identity, why: &NotStarted) -> Problem {
     let saga_id = identity.saga_id();
     match why {
-        NotStarted::TooManyWaiting | NotStarted::NotListening => {
+        NotStarted::TooManyWaiting | NotStarted::NotListening | NotStarted::BrokerAway(_) => {
             Problem::unavailable(why.to_string())
         }
+        NotStarted::TooManyOfCaller => Problem::too_many(why.to_string()),
         NotStarted::OtherRequest => reused(),
         NotStarted::NotConfirmed(_) | NotStarted::NotInTime => {
             let what_next = match identity {

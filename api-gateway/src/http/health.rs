@@ -26,6 +26,8 @@ pub(in crate::http) const METRICS: Operation = Operation::plain(
     METRICS_CONTENT_TYPE,
     "Text",
 );
+use super::problem::Problem;
+use crate::auth::{Caller, Foreign, Rights};
 
 #[derive(Serialize)]
 struct Liveness {
@@ -68,10 +70,14 @@ pub(super) async fn readyz(State(gateway): State<Gateway>) -> Response {
     (code, Json(readiness)).into_response()
 }
 
-pub(super) async fn metrics(State(gateway): State<Gateway>) -> Response {
-    (
-        [(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)],
-        gateway.render_metrics(),
-    )
-        .into_response()
+/// For operators, who alone may know how much is sold; what gathers metrics can bring a token.
+pub(super) async fn metrics(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+) -> Result<Response, Problem> {
+    if caller.rights != Rights::All {
+        return Err(Foreign.into());
+    }
+    let kind = [(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)];
+    Ok((kind, gateway.render_metrics()).into_response())
 }

@@ -10,15 +10,13 @@ use events::{SagaId, UserTicketId};
 use uuid::Uuid;
 
 use super::problem::{FieldError, INVALID_PARAMETER, Problem};
+use crate::auth::Caller;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Room for two UUIDs and a name; a key is no place for a payload.
 const LONGEST: usize = 255;
 /// Names the keys of callers among all names that UUIDs are derived from. Random, and fixed for ever.
 const KEYS: Uuid = Uuid::from_u128(0x6f0d_4c86_6c0a_4b0f_9a53_51f1_7a0e_2d11);
-/// Keys are each caller's own. Until callers say who they are, all of them are the same one.
-const ANYBODY: &[u8] = b"";
-
 /// Which saga a request means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Identity {
@@ -29,7 +27,8 @@ pub(super) enum Identity {
 }
 
 impl Identity {
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+    /// Keys are each caller's own.
+    pub(super) fn of(headers: &HeaderMap, caller: &Caller) -> Result<Self, Problem> {
         let mut given = headers.get_all(IDEMPOTENCY_KEY).into_iter();
         let Some(key) = given.next() else {
             return Ok(Self::Fresh(SagaId::mint()));
@@ -41,7 +40,7 @@ impl Identity {
         let key = key.ok_or_else(|| {
             unfit("must be 1 to 255 visible ASCII characters, best a UUID, bare or in quotes")
         })?;
-        let callers = Uuid::new_v5(&KEYS, ANYBODY);
+        let callers = Uuid::new_v5(&KEYS, caller.subject.as_bytes());
         Ok(Self::Keyed(SagaId(Uuid::new_v5(&callers, key.as_bytes()))))
     }
 
@@ -112,12 +111,16 @@ mod tests {
     use super::*;
 
     fn identity(keys: &[&str]) -> Result<Identity, Problem> {
+        identity_for(&Caller::anybody(), keys)
+    }
+
+    fn identity_for(caller: &Caller, keys: &[&str]) -> Result<Identity, Problem> {
         let mut headers = HeaderMap::new();
         for key in keys {
             let value = HeaderValue::from_str(key).unwrap();
             headers.append(IDEMPOTENCY_KEY, value);
         }
-        Identity::of(&headers)
+        Identity::of(&headers, caller)
     }
 
     #[test]
@@ -128,6 +131,14 @@ mod tests {
         assert_eq!(one.ticket(&[7, 42]), quoted.ticket(&[7, 42]));
         assert_ne!(one.ticket(&[7, 42]), one.ticket(&[42, 7]));
         assert_ne!(one.ticket(&[7, 42]), other.ticket(&[7, 42]));
+    }
+
+    #[test]
+    fn the_same_key_of_another_caller_is_another_saga() {
+        let of = |subject| identity_for(&Caller::known(subject, false), &["k-1"]).unwrap();
+        assert_eq!(of("7"), of("7"));
+        assert_ne!(of("7"), of("8"));
+        assert_ne!(of("7"), identity(&["k-1"]).unwrap());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The routes, what they share, and the server. Whatever happens, the answer is the envelope of a
 //! success or a problem with a true status; never an empty 200.
 
+mod auth;
 mod body;
 mod commands;
 mod docs;
@@ -15,34 +16,29 @@ mod reads;
 mod regist;
 mod routes;
 mod sagas;
+mod server;
 mod user_ticket;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::serve::ListenerExt;
 use saga::bus::Health;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
 
+pub(crate) use self::server::serve;
+use crate::auth::Auth;
 use crate::front::Surroundings;
 use crate::http::problem::{INVALID_PARAMETER, NOT_FOUND, Problem};
 use crate::http::routes::Routes;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::settings::{GatewayConfig, Limits};
 use crate::starter::Starter;
-
-/// How long requests may hold up a stop: longer than waiting callers linger, shorter than
-/// [`saga::SHUTDOWN_LIMIT`].
-const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// What a caller's number must be, as error messages say it.
 const WHOLE_NUMBER: &str =
@@ -57,6 +53,8 @@ pub(crate) struct Gateway(Arc<Shared>);
 
 struct Shared {
     starter: Starter,
+    auth: Auth,
+    limits: Limits,
     bus_health: watch::Receiver<Health>,
     store_health: watch::Receiver<Health>,
     ledger_health: watch::Receiver<Health>,
@@ -68,11 +66,14 @@ struct Shared {
 impl Gateway {
     pub(crate) fn new(
         starter: Starter,
+        config: &GatewayConfig,
         surroundings: &Surroundings,
         ledger_health: watch::Receiver<Health>,
     ) -> Self {
         Self(Arc::new(Shared {
             starter,
+            auth: config.auth.clone(),
+            limits: config.limits,
             bus_health: surroundings.bus.health(),
             store_health: surroundings.store.clone(),
             ledger_health,
@@ -83,6 +84,14 @@ impl Gateway {
 
     fn starter(&self) -> &Starter {
         &self.0.starter
+    }
+
+    fn auth(&self) -> &Auth {
+        &self.0.auth
+    }
+
+    fn limits(&self) -> Limits {
+        self.0.limits
     }
 
     fn ledger(&self) -> &dyn Ledger {
@@ -154,36 +163,12 @@ fn routes() -> Routes {
 pub(crate) fn router(gateway: Gateway) -> Router {
     routes()
         .router
+        .route_layer(from_fn_with_state(gateway.clone(), auth::authenticate))
         .method_not_allowed_fallback(wrong_method)
         .fallback(no_route)
         .layer(DefaultBodyLimit::max(body::BODY_LIMIT))
         .layer(from_fn(measure))
         .with_state(gateway)
-}
-
-/// Serves until the stop, then answers what is in flight, within a limit.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    // An answer is one small write; waiting to fill a packet would only delay it.
-    let listener = listener.tap_io(|stream: &mut TcpStream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            warn!(%error, "TCP_NODELAY is not set");
-        }
-    });
-    let graceful = axum::serve(listener, router)
-        .with_graceful_shutdown(stop.clone().cancelled_owned())
-        .into_future();
-    let limit = async {
-        stop.cancelled().await;
-        tokio::time::sleep(DRAIN_LIMIT).await;
-    };
-    tokio::select! {
-        served = graceful => {
-            if let Err(error) = served {
-                error!(%error, "the HTTP server ended");
-            }
-        }
-        () = limit => warn!("requests were still in flight {DRAIN_LIMIT:?} after the stop"),
-    }
 }
 
 async fn measure(request: Request, next: Next) -> Response {

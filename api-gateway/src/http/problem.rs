@@ -12,6 +12,7 @@ use super::envelope::{RETRY_AFTER, saga_url};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SeedCode(pub(super) u16, pub(super) &'static str);
 
+pub(super) const FORBIDDEN: SeedCode = SeedCode(403, "您没有访问权限！");
 pub(super) const MESSAGE_HANDLING_FAILED: SeedCode = SeedCode(1001, "消息处理失败！");
 pub(super) const BUSY: SeedCode = SeedCode(1002, "系统繁忙!");
 pub(super) const INVALID_PARAMETER: SeedCode = SeedCode(1003, "无效的参数！");
@@ -60,7 +61,7 @@ pub(super) struct FieldError {
 
 /// Boxed, because it is the unlikely half of every handler's result.
 #[derive(Debug)]
-pub(super) struct Problem(Box<Members>);
+pub(crate) struct Problem(Box<Members>);
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -80,6 +81,9 @@ struct Members {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Reason>,
     errors: Vec<FieldError>,
+    /// What a caller must show to be let in.
+    #[serde(skip)]
+    challenge: Option<HeaderValue>,
 }
 
 impl Problem {
@@ -102,6 +106,7 @@ impl Problem {
             saga_id: None,
             reason: None,
             errors: Vec::new(),
+            challenge: None,
         }))
     }
 
@@ -123,6 +128,17 @@ impl Problem {
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
             "The system cannot do this now",
+            BUSY,
+            detail,
+        )
+    }
+
+    /// The caller, unlike others, asks for too much.
+    pub(super) fn too_many(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-requests",
+            "The caller asks for too much at a time",
             BUSY,
             detail,
         )
@@ -178,6 +194,11 @@ impl Problem {
         }
     }
 
+    pub(super) fn with_challenge(mut self, challenge: HeaderValue) -> Self {
+        self.0.challenge = Some(challenge);
+        self
+    }
+
     /// The saga that this is about, with its address.
     pub(super) fn of_saga(mut self, saga_id: SagaId) -> Self {
         self.0.instance = Some(saga_url(saga_id));
@@ -193,9 +214,15 @@ impl IntoResponse for Problem {
         let mut response = (status, json).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(
+            status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        ) {
             let after = HeaderValue::from_static(RETRY_AFTER);
             response.headers_mut().insert(header::RETRY_AFTER, after);
+        }
+        if let Some(challenge) = self.0.challenge {
+            (response.headers_mut()).insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
     }

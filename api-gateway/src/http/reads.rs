@@ -1,11 +1,13 @@
 //! Reading: the gateway has none of the objects, so it asks their owner.
 
+use std::fmt;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::Response;
 use events::query::{Answer, Listing, Object, Page, Query, QueryOf, Regist, UserTicket};
-use events::{RegistId, Timestamp, UserTicketId};
+use events::{RegistId, Timestamp, UserId, UserTicketId};
+use futures_util::future::try_join_all;
 use saga::bus::AskError;
 use saga::failure::chain;
 use saga::reads::ANSWER_LIMIT;
@@ -15,6 +17,7 @@ use tracing::warn;
 use super::Gateway;
 use super::envelope::{callers_id, success};
 use super::problem::{BUSY, Problem};
+use crate::auth::{Caller, Foreign, Rights};
 
 /// How long question and answer may travel beside the time that the owner has, so that its own
 /// word that it took too long arrives.
@@ -27,6 +30,7 @@ pub(super) trait Shown: Object {
     type View: Serialize;
 
     fn view(self) -> Self::View;
+    fn user_id(&self) -> UserId;
 }
 
 #[derive(Serialize)]
@@ -70,6 +74,10 @@ impl Shown for UserTicket {
             ticket_id: Some(self.ticket_id.0),
         }
     }
+
+    fn user_id(&self) -> UserId {
+        self.user_id
+    }
 }
 
 impl Shown for Regist {
@@ -86,21 +94,77 @@ impl Shown for Regist {
             user_ticket_id: Some(self.user_ticket_id),
         }
     }
+
+    fn user_id(&self) -> UserId {
+        self.user_id
+    }
 }
 
 /// One object.
 pub(super) async fn find<O: Shown>(gateway: &Gateway, id: O::Id) -> Result<O, Problem>
 where
-    O::Id: std::fmt::Display,
+    O::Id: fmt::Display,
 {
+    look_up(gateway, id).await?.ok_or_else(|| absent::<O>(id))
+}
+
+/// One object that the caller may see. Another's is as good as none: an id may be guessed.
+pub(super) async fn find_for<O: Shown>(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: O::Id,
+) -> Result<O, Problem>
+where
+    O::Id: fmt::Display,
+{
+    let found = find::<O>(gateway, id).await?;
+    match caller.rights.cover(Some(found.user_id())) {
+        true => Ok(found),
+        false => Err(absent::<O>(id)),
+    }
+}
+
+/// Whether the caller may change or delete this object. The owner is asked only for who may not
+/// change everything; what is not there is nobody's.
+pub(super) async fn may_change<O: Shown>(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: O::Id,
+) -> Result<(), Problem> {
+    match caller.rights {
+        Rights::All => return Ok(()),
+        Rights::None => return Err(Foreign.into()),
+        Rights::Only(_) => {}
+    }
+    match look_up::<O>(gateway, id).await? {
+        Some(object) => caller.check(object.user_id()),
+        None => Ok(()),
+    }
+}
+
+/// The same of all of these; all are asked for at once.
+pub(super) async fn may_change_all<O: Shown>(
+    gateway: &Gateway,
+    caller: &Caller,
+    ids: &[O::Id],
+) -> Result<(), Problem> {
+    let each = ids.iter().map(|id| may_change::<O>(gateway, caller, *id));
+    try_join_all(each).await.map(drop)
+}
+
+async fn look_up<O: Shown>(gateway: &Gateway, id: O::Id) -> Result<Option<O>, Problem> {
     match ask::<O>(gateway, &Query::Find(id)).await? {
-        Answer::Found(object) => Ok(object),
-        Answer::NotFound => {
-            let detail = format!("there is no {} {id}, or it is deleted", O::NAME);
-            Err(Problem::not_found(detail))
-        }
+        Answer::Found(object) => Ok(Some(object)),
+        Answer::NotFound => Ok(None),
         Answer::Listed(_) | Answer::Unavailable => Err(cannot_read::<O>()),
     }
+}
+
+fn absent<O: Shown>(id: O::Id) -> Problem
+where
+    O::Id: fmt::Display,
+{
+    Problem::not_found(format!("there is no {} {id}, or it is deleted", O::NAME))
 }
 
 /// A page of objects.

@@ -12,10 +12,14 @@ use saga::bus::{
 };
 use tokio::sync::{mpsc, watch};
 
+/// From a question to the answer of the service that is asked.
+type Owner = Box<dyn Fn(&str) -> String + Send + Sync>;
 type Workers = Box<dyn Fn(&Event) -> Vec<Event> + Send + Sync>;
 
 pub(crate) struct FakeBus {
     workers: Workers,
+    /// Answers every question, if there is one.
+    pub(crate) owner: Mutex<Option<Owner>>,
     /// Why publishing fails, if it does.
     pub(crate) away: Mutex<Option<&'static str>>,
     /// How long a confirm takes.
@@ -36,6 +40,7 @@ impl FakeBus {
         let (to_gateway, replies) = mpsc::unbounded_channel();
         Arc::new(Self {
             workers: Box::new(workers),
+            owner: Mutex::default(),
             away: Mutex::new(None),
             confirms_after: Mutex::default(),
             no_journal: Mutex::default(),
@@ -118,15 +123,17 @@ impl Bus for FakeBus {
         }))
     }
 
-    /// The owners of the data are away.
     async fn ask(
         &self,
         service: Service,
-        _question: String,
+        question: String,
         limit: Duration,
     ) -> Result<String, AskError> {
+        let owner = self.owner.lock().unwrap();
         let service = service.0;
-        Err(AskError::NoAnswer { service, limit })
+        let owner = owner.as_ref();
+        let owner = owner.ok_or(AskError::NoAnswer { service, limit })?;
+        Ok(owner(&question))
     }
 
     fn health(&self) -> watch::Receiver<Health> {

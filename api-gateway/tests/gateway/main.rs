@@ -1,11 +1,14 @@
 //! The gateway against a bus in memory, and its ledger in both databases.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod bad_tokens;
 mod databases;
 mod fake_bus;
 mod http;
 mod http_errors;
+mod key_rotation;
 mod ledger_store;
+mod limits;
 mod lost_replies;
 mod measurements;
 mod openapi;
@@ -17,4 +20,6 @@ mod retention;
 mod running;
 mod sent_again;
 mod stories;
+mod tokens;
 mod watching;
+mod who_may_do_what;

@@ -7,7 +7,7 @@ use api_gateway::ledger::{
     AtStep, Claim, Lease, Ledger, LedgerError, Listed, Mark, Projection, Removed, Row, Saved,
     StepLimit, UnreadableRow, Which,
 };
-use api_gateway::{Front, GatewayConfig, Surroundings};
+use api_gateway::{AuthConfig, Front, GatewayConfig, Limits, Surroundings};
 use async_trait::async_trait;
 use events::{SagaId, Timestamp};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -46,15 +46,42 @@ impl Running {
     }
 
     pub(crate) async fn waiting(bus: Arc<FakeBus>, wait_limit: Duration) -> Self {
-        let (gateway, mut front) = Self::open(bus, wait_limit).await;
-        front.take_replies(&gateway.tasks).await.unwrap();
-        front.project(&gateway.tasks);
-        gateway.ledger_is("up").await;
-        gateway
+        let (gateway, front) = Self::open(bus, wait_limit).await;
+        gateway.in_full(front).await
+    }
+
+    /// It tells its callers apart.
+    pub(crate) async fn guarded(bus: Arc<FakeBus>, auth: AuthConfig) -> Self {
+        Self::limited(bus, Limits::default(), auth).await
+    }
+
+    pub(crate) async fn limited(bus: Arc<FakeBus>, limits: Limits, auth: AuthConfig) -> Self {
+        let config = GatewayConfig {
+            limits,
+            auth: auth.open().await.unwrap(),
+            ..GatewayConfig::default()
+        };
+        let (gateway, front) = Self::configured(bus, config).await;
+        gateway.in_full(front).await
+    }
+
+    async fn in_full(self, mut front: Front) -> Self {
+        front.take_replies(&self.tasks).await.unwrap();
+        front.project(&self.tasks);
+        self.ledger_is("up").await;
+        self
     }
 
     /// It serves HTTP, and no more than that yet.
     pub(crate) async fn open(bus: Arc<FakeBus>, wait_limit: Duration) -> (Self, Front) {
+        let config = GatewayConfig {
+            wait_limit,
+            ..GatewayConfig::default()
+        };
+        Self::configured(bus, config).await
+    }
+
+    async fn configured(bus: Arc<FakeBus>, config: GatewayConfig) -> (Self, Front) {
         let database = OnSqlite::new().await;
         let ledger = Arc::new(Watched {
             ledger: database.ledger(),
@@ -71,10 +98,6 @@ impl Running {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let config = GatewayConfig {
-            wait_limit,
-            ..GatewayConfig::default()
-        };
         let tasks = Tasks::new();
         let front = Front::open(
             config,
@@ -115,6 +138,14 @@ impl Running {
         self.client.get(url).send().await.unwrap()
     }
 
+    /// As the bearer of this token; the path and body as they are.
+    pub(crate) async fn send(&self, token: &str, (method, path, body): Sent<'_>) -> Response {
+        let url = format!("{}{path}", self.url);
+        let method = method.parse().unwrap();
+        let request = self.client.request(method, url).bearer_auth(token);
+        request.body(body.to_owned()).send().await.unwrap()
+    }
+
     /// Waits until this is what readiness says of the ledger, and returns all that it says.
     pub(crate) async fn ledger_is(&self, state: &str) -> Value {
         loop {
@@ -140,7 +171,7 @@ impl Drop for Running {
 }
 
 /// One recorder for the whole test process, which is all there can be.
-fn recorder() -> PrometheusHandle {
+pub(crate) fn recorder() -> PrometheusHandle {
     static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
     let install = || PrometheusBuilder::new().install_recorder().unwrap();
     RECORDER.get_or_init(install).clone()
@@ -214,5 +245,8 @@ impl Watched {
         }
     }
 }
+
+/// Method, path and body.
+pub(crate) type Sent<'a> = (&'a str, &'a str, &'a str);
 
 pub(crate) const GOOD: &str = r#"{"userId":7,"ticketId":42}"#;

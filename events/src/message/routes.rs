@@ -74,6 +74,9 @@ pub struct TicketChangeRejected {
 #[serde(rename_all = "camelCase")]
 pub struct RemoveTicket {
     pub user_ticket_id: UserTicketId,
+    /// Whose saga it is, if the one who asked was told apart. Decides nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
 }
 
 /// No registration with the ticket lives, nor ever will.

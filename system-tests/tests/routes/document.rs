@@ -33,6 +33,31 @@ tells.
 /// Headers of answers that callers act on.
 const TOLD: [&str; 2] = ["allow", "preference-applied"];
 
+const TAIL: &str = "
+## Who may do what
+
+Without `--jwt-keys` and `--jwt-secret-file` everybody may do everything. With one of them every \
+route but `/livez` and `/readyz` needs `Authorization: Bearer <JWT>`, signed with RS256, EdDSA or \
+HS256, with `exp` and `sub`, of `--jwt-issuer` and for `--jwt-audience` if these are set. A token \
+whose `scope` holds the word `operator` is an operator's, who may do everything. Any other acts for \
+the user whose `userId` its `sub` is:
+
+| | the user itself | another one |
+|---|---|---|
+| `POST` with a `userId`: `/regist/trans`, `/userTicket`, `/regist`, `/regist/regist-rollback` | may | 403 |
+| `PUT`, `DELETE`, `delete-batch`, `/userTicket/add-rollback`: whose it is is asked of its owner; a batch with one of another user deletes nothing | may; what is not there is nobody's | 403 |
+| `PUT` with another `userId`: giving it away | 403 | 403 |
+| `GET` by `id`, `/sagas/{id}`, `/sagas/{id}/events` | may | 404, as if it were not there: an id that comes from an `Idempotency-Key` can be guessed |
+| `GET` of a list, of `/sagas` too | sees its own | 403 if `userId` asks for it |
+| `/metrics`, which tells how much is sold | 403 | 403 |
+
+A request without a token is 401 with `WWW-Authenticate: Bearer`, one with a bad token 401 with \
+`error=\"invalid_token\"` and the reason, and 403 comes with `error=\"insufficient_scope\"`. An \
+`Idempotency-Key` is its caller's own: another `sub` may use the same. Between the question whose a \
+ticket is and its change an operator may give it to another user; the change is then still done. A \
+registration's change is refused then, and its deletion does nothing.
+";
+
 /// A line as it was sent, and what came back.
 struct Exchange {
     line: &'static Line,
@@ -81,7 +106,7 @@ fn table(exchanges: &[Exchange]) -> String {
         let (about, status) = (line.about, answer.status);
         text += &format!("| {about} | {request} | {status}<br>{answered} |\n");
     }
-    alike(&text)
+    alike(&text) + TAIL
 }
 
 fn header_line(answer: &Response, name: &str) -> String {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod caller;
+mod callers;
 mod contradictions;
 mod document;
 mod lines;
@@ -15,7 +16,13 @@ use system_tests::deployment::{Embedded, Servers, Services};
 
 /// Runs the claim on the embedded system.
 fn on_embedded(claim: impl FnOnce(SocketAddr)) {
+    on_embedded_with(&[], claim);
+}
+
+/// The same, started with these flags.
+fn on_embedded_with(flags: &[&str], claim: impl FnOnce(SocketAddr)) {
     let mut system = Embedded::create();
+    system.service.flags(flags);
     system.service.start_and_wait();
     claim(system.service.address());
 }
@@ -23,8 +30,14 @@ fn on_embedded(claim: impl FnOnce(SocketAddr)) {
 /// Runs the claim on RabbitMQ and PostgreSQL, with two replicas of each worker, and sees to it that
 /// no message is left in a retry tier, a dead-letter queue, or unrouted.
 fn on_servers(claim: impl FnOnce(SocketAddr)) {
+    on_servers_with(&[], claim);
+}
+
+/// The same, with these flags of the gateway.
+fn on_servers_with(flags: &[&str], claim: impl FnOnce(SocketAddr)) {
     let servers = Servers::start_new();
     let mut services = Services::on(&servers, 2);
+    services.gateway.flags(flags);
     services.start_and_wait();
     claim(services.gateway.address());
     assert_eq!(servers.parked().len(), 0, "{:?}", servers.parked());

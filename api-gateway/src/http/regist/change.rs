@@ -9,6 +9,7 @@ use events::query::Regist;
 use events::{ChangeRegistration, Reason, RegistId, UserId, UserTicketId};
 
 use crate::accepted::End;
+use crate::auth::Caller;
 use crate::http::body::{Fields, received};
 use crate::http::commands::{self, RawBody};
 use crate::http::idempotency::Identity;
@@ -45,11 +46,16 @@ pub(in crate::http) const PUT: Operation =
 /// not sent is read first, and the owner refuses if it is not so any more.
 pub(in crate::http) async fn put(
     State(gateway): State<Gateway>,
+    caller: Caller,
     headers: HeaderMap,
     body: RawBody,
 ) -> Result<Response, Problem> {
     let change = parse(&received(body)?)?;
+    if let Some(user) = change.user_id {
+        caller.check(user)?;
+    }
     let now: Regist = reads::find(&gateway, change.id).await?;
+    caller.check(now.user_id)?;
     let command = ChangeRegistration {
         regist_id: now.id,
         user_id: change.user_id.unwrap_or(now.user_id),
@@ -67,7 +73,7 @@ pub(in crate::http) async fn put(
     };
     let saga = &CHANGE_REGISTRATION;
     let asked = (Identity::fresh(), command);
-    commands::run(&gateway, &headers, saga, asked, changed).await
+    commands::run(&gateway, &caller, &headers, saga, asked, changed).await
 }
 
 fn parse(body: &[u8]) -> Result<Change, Problem> {

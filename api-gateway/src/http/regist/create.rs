@@ -7,6 +7,7 @@ use events::choreography::REGISTER;
 use events::{Reason, Register, UserId, UserTicketId};
 
 use crate::accepted::End;
+use crate::auth::Caller;
 use crate::http::body::{Fields, received};
 use crate::http::commands::{self, RawBody};
 use crate::http::idempotency::Identity;
@@ -38,11 +39,13 @@ pub(in crate::http) const POST: Operation = Operation::keyed_saga(
 
 pub(in crate::http) async fn post(
     State(gateway): State<Gateway>,
+    caller: Caller,
     headers: HeaderMap,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let identity = Identity::of(&headers)?.on_route(REGISTER.name);
+    let identity = Identity::of(&headers, &caller)?.on_route(REGISTER.name);
     let (user_id, user_ticket_id) = user_and_ticket(&received(body)?)?;
+    caller.check(user_id)?;
     let command = Register {
         user_id,
         user_ticket_id,
@@ -55,7 +58,15 @@ pub(in crate::http) async fn post(
         user_id: Some(user_id.0),
         user_ticket_id: Some(user_ticket_id),
     };
-    commands::run(&gateway, &headers, &REGISTER, (identity, command), created).await
+    commands::run(
+        &gateway,
+        &caller,
+        &headers,
+        &REGISTER,
+        (identity, command),
+        created,
+    )
+    .await
 }
 
 pub(super) fn user_and_ticket(body: &[u8]) -> Result<(UserId, UserTicketId), Problem> {

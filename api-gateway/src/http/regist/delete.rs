@@ -5,15 +5,18 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use events::choreography::CANCEL_REGISTRATION;
+use events::query::Regist;
 use events::{CancelRegistration, RegistId};
 
 use super::create::user_and_ticket;
+use crate::auth::Caller;
 use crate::http::Gateway;
 use crate::http::body::received;
 use crate::http::commands::{self, Nothing, RawBody};
 use crate::http::idempotency::Identity;
 use crate::http::openapi::{ID, LATE, Operation, required};
 use crate::http::problem::Problem;
+use crate::http::reads;
 
 pub(in crate::http) const ONE: Operation =
     Operation::saga("deleteRegistration", "Delete a registration", "Done")
@@ -36,31 +39,39 @@ pub(in crate::http) const BATCH: Operation =
 
 pub(in crate::http) async fn one(
     State(gateway): State<Gateway>,
+    caller: Caller,
     headers: HeaderMap,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let (saga, command) = (&CANCEL_REGISTRATION, by_id(commands::id_of(body)?));
+    let id = commands::id_of(body)?;
+    reads::may_change::<Regist>(&gateway, &caller, id).await?;
+    let (saga, command) = (&CANCEL_REGISTRATION, by_id(id, &caller));
     let asked = (Identity::fresh(), command);
-    commands::run(&gateway, &headers, saga, asked, |_| Nothing {}).await
+    commands::run(&gateway, &caller, &headers, saga, asked, |_| Nothing {}).await
 }
 
 pub(in crate::http) async fn batch(
     State(gateway): State<Gateway>,
+    caller: Caller,
     headers: HeaderMap,
     body: RawBody,
 ) -> Result<Response, Problem> {
     let ids: Vec<RegistId> = commands::ids_of(body)?;
-    let all = ids.into_iter().map(|id| by_id(id).into()).collect();
-    commands::run_all(&gateway, &headers, &CANCEL_REGISTRATION, all).await
+    reads::may_change_all::<Regist>(&gateway, &caller, &ids).await?;
+    let command = |id| by_id(id, &caller).into();
+    let all = ids.into_iter().map(command).collect();
+    commands::run_all(&gateway, &caller, &headers, &CANCEL_REGISTRATION, all).await
 }
 
 /// The undo of a registration names its user and ticket.
 pub(in crate::http) async fn rollback(
     State(gateway): State<Gateway>,
+    caller: Caller,
     headers: HeaderMap,
     body: RawBody,
 ) -> Result<Response, Problem> {
     let (user_id, user_ticket_id) = user_and_ticket(&received(body)?)?;
+    caller.check(user_id)?;
     let command = CancelRegistration {
         regist_id: None,
         user_id: Some(user_id),
@@ -68,13 +79,15 @@ pub(in crate::http) async fn rollback(
     };
     let saga = &CANCEL_REGISTRATION;
     let asked = (Identity::fresh(), command);
-    commands::run(&gateway, &headers, saga, asked, |_| Nothing {}).await
+    commands::run(&gateway, &caller, &headers, saga, asked, |_| Nothing {}).await
 }
 
-fn by_id(id: RegistId) -> CancelRegistration {
+/// The owner looks at the user too, if the caller is just one: what has become another's meanwhile
+/// stays.
+fn by_id(id: RegistId, caller: &Caller) -> CancelRegistration {
     CancelRegistration {
         regist_id: Some(id),
-        user_id: None,
+        user_id: caller.rights.user(),
         user_ticket_id: None,
     }
 }

@@ -6,6 +6,7 @@ use events::query::{Keyword, Regist, RegistFilter};
 use events::{RegistId, UserTicketId};
 use uuid::Uuid;
 
+use crate::auth::Caller;
 use crate::http::envelope::success;
 use crate::http::openapi::{KEYWORD, Operation, PAGE_NUMBER, PAGE_SIZE, optional};
 use crate::http::parameters::{Parameters, RawParameters};
@@ -31,28 +32,32 @@ pub(in crate::http) const LIST: Operation = Operation::list(
 
 pub(in crate::http) async fn find(
     State(gateway): State<Gateway>,
+    caller: Caller,
     raw: RawParameters,
 ) -> Result<Response, Problem> {
     let mut parameters = Parameters::parse(raw)?;
     let id: Option<Uuid> = parameters.required("id", UUID);
     parameters.check()?;
     let id = RegistId(id.unwrap_or_default());
-    Ok(success(reads::find::<Regist>(&gateway, id).await?.view()))
+    let found = reads::find_for::<Regist>(&gateway, &caller, id).await?;
+    Ok(success(found.view()))
 }
 
 pub(in crate::http) async fn list(
     State(gateway): State<Gateway>,
+    caller: Caller,
     raw: RawParameters,
 ) -> Result<Response, Problem> {
     let mut parameters = Parameters::parse(raw)?;
     let page = parameters.page();
     let keyword: Option<String> = parameters.optional("keyword", "a text");
-    let filter = RegistFilter {
+    let mut filter = RegistFilter {
         id: parameters.optional("id", UUID).map(RegistId),
         user_id: parameters.optional("userId", WHOLE_NUMBER),
         user_ticket_id: parameters.optional("userTicketId", UUID).map(UserTicketId),
         keyword: keyword.as_deref().map(Keyword::from),
     };
     parameters.check()?;
+    filter.user_id = caller.rights.list(filter.user_id)?;
     reads::list::<Regist>(&gateway, filter, page).await
 }

@@ -9,6 +9,7 @@ use events::{PurchaseAndRegister, Reason, RegistId, TicketId, UserId, UserTicket
 use serde::Serialize;
 
 use crate::accepted::End;
+use crate::auth::Caller;
 use crate::http::body::{Fields, received};
 use crate::http::commands::{self, RawBody};
 use crate::http::envelope::callers_id;
@@ -45,11 +46,13 @@ struct Registered {
 
 pub(in crate::http) async fn post(
     State(gateway): State<Gateway>,
+    caller: Caller,
     headers: HeaderMap,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let identity = Identity::of(&headers)?;
+    let identity = Identity::of(&headers, &caller)?;
     let command = command(&received(body)?, identity)?;
+    caller.check(command.user_id)?;
     let saga = &PURCHASE_AND_REGISTER;
     let registered = |end: &End| Registered {
         user_ticket_id: command.user_ticket_id,
@@ -58,7 +61,7 @@ pub(in crate::http) async fn post(
         ticket_id: Some(command.ticket_id.0),
     };
     let asked = (identity, command.clone());
-    commands::run(&gateway, &headers, saga, asked, registered).await
+    commands::run(&gateway, &caller, &headers, saga, asked, registered).await
 }
 
 fn command(body: &[u8], identity: Identity) -> Result<PurchaseAndRegister, Problem> {

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::find::{Found, PATH_ID, find, id};
 use super::view::{Happened, View};
+use crate::auth::Caller;
 use crate::http::Gateway;
 use crate::http::openapi::{Operation, failures, optional};
 use crate::http::problem::Problem;
@@ -51,11 +52,12 @@ struct Watch {
 
 pub(in crate::http) async fn get(
     State(gateway): State<Gateway>,
+    caller: Caller,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let saga_id = id(path)?;
-    let row = match find(&gateway, saga_id).await? {
+    let row = match find(&gateway, &caller, saga_id).await? {
         Found::Stored(row, _) => Some(row),
         Found::Accepted(_) => None,
     };

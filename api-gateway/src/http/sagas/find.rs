@@ -4,7 +4,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use events::{SagaId, Timestamp};
+use events::{SagaId, Timestamp, UserId};
 use saga::bus::Health;
 use saga::failure::chain;
 use tracing::{error, warn};
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::view::View;
 use crate::accepted::Accepted;
+use crate::auth::Caller;
 use crate::http::Gateway;
 use crate::http::envelope::success;
 use crate::http::openapi::{Field, Operation, failures, required};
@@ -33,12 +34,25 @@ pub(super) enum Found {
     Accepted(Accepted),
 }
 
+impl Found {
+    fn user_id(&self) -> Option<UserId> {
+        match self {
+            Self::Stored(row, accepted) => {
+                let accepted = accepted.as_ref().and_then(|accepted| accepted.user_id);
+                row.user_id.or(accepted)
+            }
+            Self::Accepted(accepted) => accepted.user_id,
+        }
+    }
+}
+
 pub(in crate::http) async fn get(
     State(gateway): State<Gateway>,
+    caller: Caller,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let saga_id = id(path)?;
-    let view = match find(&gateway, saga_id).await? {
+    let view = match find(&gateway, &caller, saga_id).await? {
         Found::Stored(row, accepted) => {
             let mut view = View::of(&row, Timestamp::now());
             view.learn(accepted.and_then(|accepted| accepted.end));
@@ -49,8 +63,21 @@ pub(in crate::http) async fn get(
     Ok(success(view))
 }
 
-/// What is known of the saga, or why there is nothing to tell.
-pub(super) async fn find(gateway: &Gateway, saga_id: SagaId) -> Result<Found, Problem> {
+/// What is known of the saga, or why there is nothing to tell. Another user's is as good as none:
+/// the id of a saga with an `Idempotency-Key` may be guessed.
+pub(super) async fn find(
+    gateway: &Gateway,
+    caller: &Caller,
+    saga_id: SagaId,
+) -> Result<Found, Problem> {
+    let found = look_up(gateway, saga_id).await?;
+    match caller.rights.cover(found.user_id()) {
+        true => Ok(found),
+        false => Err(unknown(gateway, saga_id)),
+    }
+}
+
+async fn look_up(gateway: &Gateway, saga_id: SagaId) -> Result<Found, Problem> {
     let accepted = gateway.starter().accepted.get(saga_id);
     match (gateway.ledger().find(saga_id).await, accepted) {
         (Ok(Some(row)), accepted) => Ok(Found::Stored(row, accepted)),

@@ -14,6 +14,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::view::View;
+use crate::auth::Caller;
 use crate::http::envelope::success;
 use crate::http::openapi::{Operation, failures, optional};
 use crate::http::parameters::{Parameters, RawParameters};
@@ -54,9 +55,10 @@ struct Wanted {
 
 pub(in crate::http) async fn get(
     State(gateway): State<Gateway>,
+    caller: Caller,
     raw: RawParameters,
 ) -> Result<Response, Problem> {
-    let wanted = wanted(raw)?;
+    let wanted = wanted(raw, &caller)?;
     let (rows, next) = collect(&gateway, &wanted).await?;
     let now = Timestamp::now();
     let view = |row: &Row| View::of(row, now).without_timeline();
@@ -66,7 +68,7 @@ pub(in crate::http) async fn get(
     }))
 }
 
-fn wanted(raw: RawParameters) -> Result<Wanted, Problem> {
+fn wanted(raw: RawParameters, caller: &Caller) -> Result<Wanted, Problem> {
     let mut parameters = Parameters::parse(raw)?;
     let names = Status::ALL.map(Status::as_str).join(", ");
     let show: Option<Show> = parameters.optional("status", &format!("one of {names}, {OVERDUE}"));
@@ -74,6 +76,7 @@ fn wanted(raw: RawParameters) -> Result<Wanted, Problem> {
     let before = parameters.optional("cursor", "the `next` of a page, unchanged");
     let limit = parameters.optional("limit", &format!("a whole number from 1 to {MOST}"));
     parameters.check()?;
+    let user = caller.rights.list(user)?;
     let which = match (user, show) {
         (Some(user), _) => Which::OfUser(user),
         (None, Some(show)) if show.is_unfinished() => Which::Unfinished,

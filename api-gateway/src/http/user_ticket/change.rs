@@ -5,15 +5,17 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use events::choreography::CHANGE_TICKET;
+use events::query::UserTicket;
 use events::{ChangeTicket, Reason, UserTicketId};
 
 use crate::accepted::End;
+use crate::auth::Caller;
 use crate::http::body::{Fields, received};
 use crate::http::commands::{self, RawBody};
 use crate::http::idempotency::Identity;
 use crate::http::openapi::{ID, Operation, failures, optional};
 use crate::http::problem::Problem;
-use crate::http::reads::UserTicketView;
+use crate::http::reads::{self, UserTicketView};
 use crate::http::{Gateway, UUID, WHOLE_NUMBER};
 
 const EXAMPLE: &str = r#"{"id": "0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f", "ticketId": 42}"#;
@@ -34,11 +36,18 @@ pub(in crate::http) const PUT: Operation = Operation::saga(
 
 pub(in crate::http) async fn put(
     State(gateway): State<Gateway>,
+    caller: Caller,
     headers: HeaderMap,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let command = command(&received(body)?)?;
+    let mut command = command(&received(body)?)?;
     let id = command.user_ticket_id;
+    if let Some(user) = command.user_id {
+        caller.check(user)?;
+    }
+    reads::may_change::<UserTicket>(&gateway, &caller, id).await?;
+    // Whose it is already, so that the saga is found among that user's.
+    command.user_id = command.user_id.or(caller.rights.user());
     let changed = |end: &End| UserTicketView {
         id,
         created_at: end.created_at,
@@ -48,7 +57,7 @@ pub(in crate::http) async fn put(
         ticket_id: end.ticket_id.map(|id| id.0),
     };
     let asked = (Identity::fresh(), command);
-    commands::run(&gateway, &headers, &CHANGE_TICKET, asked, changed).await
+    commands::run(&gateway, &caller, &headers, &CHANGE_TICKET, asked, changed).await
 }
 
 fn command(body: &[u8]) -> Result<ChangeTicket, Problem> {

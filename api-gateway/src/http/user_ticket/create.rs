@@ -7,6 +7,7 @@ use events::choreography::ADD_TICKET;
 use events::{AddTicket, TicketId, UserId};
 
 use crate::accepted::End;
+use crate::auth::Caller;
 use crate::http::body::{Fields, received};
 use crate::http::commands::{self, RawBody};
 use crate::http::idempotency::Identity;
@@ -25,11 +26,13 @@ pub(in crate::http) const POST: Operation =
 
 pub(in crate::http) async fn post(
     State(gateway): State<Gateway>,
+    caller: Caller,
     headers: HeaderMap,
     body: RawBody,
 ) -> Result<Response, Problem> {
-    let identity = Identity::of(&headers)?.on_route(ADD_TICKET.name);
+    let identity = Identity::of(&headers, &caller)?.on_route(ADD_TICKET.name);
     let command = command(&received(body)?, identity)?;
+    caller.check(command.user_id)?;
     let created = |end: &End| UserTicketView {
         id: command.user_ticket_id,
         created_at: Some(end.at),
@@ -39,7 +42,7 @@ pub(in crate::http) async fn post(
         ticket_id: Some(command.ticket_id.0),
     };
     let asked = (identity, command.clone());
-    commands::run(&gateway, &headers, &ADD_TICKET, asked, created).await
+    commands::run(&gateway, &caller, &headers, &ADD_TICKET, asked, created).await
 }
 
 fn command(body: &[u8], identity: Identity) -> Result<AddTicket, Problem> {

@@ -5,13 +5,16 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use events::choreography::REMOVE_TICKET;
+use events::query::UserTicket;
 use events::{RemoveTicket, UserTicketId};
 
+use crate::auth::Caller;
 use crate::http::Gateway;
 use crate::http::commands::{self, Nothing, RawBody};
 use crate::http::idempotency::Identity;
 use crate::http::openapi::{ID, LATE, Operation, required};
 use crate::http::problem::Problem;
+use crate::http::reads;
 
 pub(in crate::http) const ONE: Operation =
     Operation::saga("deleteTicket", "Delete a ticket", "Done")
@@ -32,23 +35,35 @@ pub(in crate::http) const BATCH: Operation =
 /// The undo of a purchase is the deletion of its ticket.
 pub(in crate::http) async fn one(
     State(gateway): State<Gateway>,
+    caller: Caller,
     headers: HeaderMap,
     body: RawBody,
 ) -> Result<Response, Problem> {
+    let user_ticket_id = commands::id_of(body)?;
+    reads::may_change::<UserTicket>(&gateway, &caller, user_ticket_id).await?;
     let command = RemoveTicket {
-        user_ticket_id: commands::id_of(body)?,
+        user_ticket_id,
+        user_id: caller.rights.user(),
     };
     let asked = (Identity::fresh(), command);
-    commands::run(&gateway, &headers, &REMOVE_TICKET, asked, |_| Nothing {}).await
+    commands::run(&gateway, &caller, &headers, &REMOVE_TICKET, asked, |_| {
+        Nothing {}
+    })
+    .await
 }
 
 pub(in crate::http) async fn batch(
     State(gateway): State<Gateway>,
+    caller: Caller,
     headers: HeaderMap,
     body: RawBody,
 ) -> Result<Response, Problem> {
     let ids: Vec<UserTicketId> = commands::ids_of(body)?;
-    let command = |user_ticket_id| RemoveTicket { user_ticket_id }.into();
-    let all = ids.into_iter().map(command).collect();
-    commands::run_all(&gateway, &headers, &REMOVE_TICKET, all).await
+    reads::may_change_all::<UserTicket>(&gateway, &caller, &ids).await?;
+    let command = |user_ticket_id| RemoveTicket {
+        user_ticket_id,
+        user_id: caller.rights.user(),
+    };
+    let all = ids.into_iter().map(|id| command(id).into()).collect();
+    commands::run_all(&gateway, &caller, &headers, &REMOVE_TICKET, all).await
 }

@@ -6,6 +6,7 @@ use events::UserTicketId;
 use events::query::{Keyword, UserTicket, UserTicketFilter};
 use uuid::Uuid;
 
+use crate::auth::Caller;
 use crate::http::envelope::success;
 use crate::http::openapi::{KEYWORD, Operation, PAGE_NUMBER, PAGE_SIZE, optional};
 use crate::http::parameters::{Parameters, RawParameters};
@@ -27,30 +28,32 @@ pub(in crate::http) const LIST: Operation =
 
 pub(in crate::http) async fn find(
     State(gateway): State<Gateway>,
+    caller: Caller,
     raw: RawParameters,
 ) -> Result<Response, Problem> {
     let mut parameters = Parameters::parse(raw)?;
     let id: Option<Uuid> = parameters.required("id", UUID);
     parameters.check()?;
     let id = UserTicketId(id.unwrap_or_default());
-    Ok(success(
-        reads::find::<UserTicket>(&gateway, id).await?.view(),
-    ))
+    let found = reads::find_for::<UserTicket>(&gateway, &caller, id).await?;
+    Ok(success(found.view()))
 }
 
 pub(in crate::http) async fn list(
     State(gateway): State<Gateway>,
+    caller: Caller,
     raw: RawParameters,
 ) -> Result<Response, Problem> {
     let mut parameters = Parameters::parse(raw)?;
     let page = parameters.page();
     let keyword: Option<String> = parameters.optional("keyword", "a text");
-    let filter = UserTicketFilter {
+    let mut filter = UserTicketFilter {
         id: parameters.optional("id", UUID).map(UserTicketId),
         user_id: parameters.optional("userId", WHOLE_NUMBER),
         ticket_id: parameters.optional("ticketId", WHOLE_NUMBER),
         keyword: keyword.as_deref().map(Keyword::from),
     };
     parameters.check()?;
+    filter.user_id = caller.rights.list(filter.user_id)?;
     reads::list::<UserTicket>(&gateway, filter, page).await
 }

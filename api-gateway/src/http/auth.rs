@@ -1,0 +1,122 @@
+//! `Authorization: Bearer` (RFC 6750): finds out who sent a request before its handler runs, and has
+//! the answers for who may not.
+
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use events::UserId;
+
+use super::Gateway;
+use super::problem::{FORBIDDEN, Problem};
+use crate::auth::token::{BadToken, OPERATOR};
+use crate::auth::{Caller, Foreign, NotKnown};
+
+/// Need no token: those who watch over the gateway have none.
+const OPEN: [&str; 2] = ["/livez", "/readyz"];
+
+/// Lets in who brings a good token, as [`Caller`].
+pub(super) async fn authenticate(
+    State(gateway): State<Gateway>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let route = request.extensions().get::<MatchedPath>();
+    let is_open = route.is_some_and(|route| OPEN.contains(&route.as_str()));
+    if is_open || !gateway.auth().is_on() {
+        return next.run(request).await;
+    }
+    match caller(&gateway, request.headers()).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn caller(gateway: &Gateway, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let mut given = headers.get_all(header::AUTHORIZATION).into_iter();
+    let Some(credentials) = given.next() else {
+        return Err(missing());
+    };
+    if given.next().is_some() {
+        return Err(bad(BadToken::Malformed));
+    }
+    let credentials = credentials.to_str();
+    let credentials = credentials.map_err(|_| bad(BadToken::Malformed))?;
+    match credentials.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => {
+            let caller = gateway.auth().caller(token.trim()).await;
+            caller.map_err(|problem| match problem {
+                NotKnown::Token(why) => bad(why),
+                NotKnown::NoKeys => Problem::unavailable(
+                    "the keys that sign tokens cannot be read yet; send the request again",
+                ),
+            })
+        }
+        _ => Err(missing()),
+    }
+}
+
+impl FromRequestParts<Gateway> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, Problem> {
+        match parts.extensions.get() {
+            Some(caller) => Ok(Self::clone(caller)),
+            None if gateway.auth().is_on() => Err(missing()),
+            None => Ok(Self::anybody()),
+        }
+    }
+}
+
+impl Caller {
+    /// Whether it may act for this user.
+    pub(super) fn check(&self, user: UserId) -> Result<(), Problem> {
+        Ok(self.rights.act_for(user)?)
+    }
+}
+
+impl From<Foreign> for Problem {
+    fn from(Foreign: Foreign) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "The caller may not do this",
+            FORBIDDEN,
+            "a caller acts for the user that is the `sub` of its token; for other users its \
+             `scope` must hold operator",
+        )
+        .with_challenge(challenge(&format!(
+            "Bearer error=\"insufficient_scope\", scope=\"{OPERATOR}\""
+        )))
+    }
+}
+
+fn missing() -> Problem {
+    let detail = "send a token: `Authorization: Bearer <JWT>`";
+    unauthorized(detail.to_owned(), "Bearer")
+}
+
+/// RFC 6750 wants all of them called the same.
+fn bad(why: BadToken) -> Problem {
+    let header = format!("Bearer error=\"invalid_token\", error_description=\"{why}\"");
+    unauthorized(why.to_string(), &header)
+}
+
+fn unauthorized(detail: String, header: &str) -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "unauthorized",
+        "It is not known who calls",
+        FORBIDDEN,
+        detail,
+    )
+    .with_challenge(challenge(header))
+}
+
+fn challenge(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("visible ASCII is a header value")
+}

@@ -1,0 +1,158 @@
+//! What callers cannot do however they try: hold connections by sending slowly, open any number of
+//! them, or wait for any number of sagas.
+
+use std::time::Duration;
+
+use api_gateway::{AuthConfig, Limits};
+use reqwest::StatusCode;
+use saga::bus::Health;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::fake_bus::FakeBus;
+use crate::running::{GOOD, Running};
+use crate::stories::completed;
+use crate::tokens::{KeyFiles, Signer, claims};
+
+async fn limited(limits: Limits) -> Running {
+    Running::limited(FakeBus::new(completed), limits, AuthConfig::default()).await
+}
+
+async fn connect(gateway: &Running) -> TcpStream {
+    let address = gateway.url.strip_prefix("http://").unwrap();
+    TcpStream::connect(address).await.unwrap()
+}
+
+/// Everything that the gateway says until it closes the connection.
+async fn rest(mut stream: TcpStream) -> String {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_arrive_ends_its_connection() {
+    let head_within = Duration::from_millis(200);
+    let gateway = limited(Limits {
+        head_within,
+        ..Limits::default()
+    })
+    .await;
+    let mut half = connect(&gateway).await;
+    half.write_all(b"POST /regist/trans HTTP/1.1\r\nhost: x\r\nx-more: ")
+        .await
+        .unwrap();
+    let silent = connect(&gateway).await;
+    rest(half).await;
+    assert_eq!(rest(silent).await, "");
+    assert_eq!(gateway.post(GOOD).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_408() {
+    let body_within = Duration::from_millis(200);
+    let gateway = limited(Limits {
+        body_within,
+        ..Limits::default()
+    })
+    .await;
+    let mut half = connect(&gateway).await;
+    half.write_all(b"POST /regist/trans HTTP/1.1\r\nhost: x\r\ncontent-length: 26\r\n\r\n{\"user")
+        .await
+        .unwrap();
+    let answer = rest(half).await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("/problems/body-too-slow"), "{answer}");
+    assert!(gateway.bus.published.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_head_over_the_limit_is_431() {
+    let gateway = limited(Limits::default()).await;
+    let mut large = connect(&gateway).await;
+    let head = format!("GET /livez HTTP/1.1\r\nx: {}", "x".repeat(40_000));
+    large.write_all(head.as_bytes()).await.unwrap();
+    let answer = rest(large).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}
+
+#[tokio::test]
+async fn who_connects_beyond_the_limit_waits_until_another_one_leaves() {
+    let gateway = limited(Limits {
+        // The connection of the client that the test itself has.
+        max_connections: 2,
+        ..Limits::default()
+    })
+    .await;
+    let livez = b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let holder = connect(&gateway).await;
+    let mut waits = connect(&gateway).await;
+    waits.write_all(livez).await.unwrap();
+    let mut first = [0; 1];
+    let early = tokio::time::timeout(Duration::from_millis(300), waits.peek(&mut first)).await;
+    assert!(early.is_err(), "it was accepted");
+    drop(holder);
+    assert!(rest(waits).await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn a_broker_that_is_known_to_be_away_is_503_at_once_with_nothing_started() {
+    let gateway = limited(Limits::default()).await;
+    // It would take longer than any caller waits.
+    *gateway.bus.confirms_after.lock().unwrap() = Duration::from_secs(3600);
+    let waiting_for = "it blocks publishers".to_owned();
+    let down = Health::Down { waiting_for };
+    gateway.bus.health.send_replace(down);
+    let response = gateway.post(GOOD).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()["retry-after"], "1");
+    let body: Value = response.json().await.unwrap();
+    let detail = body["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("it blocks publishers") && detail.contains("nothing was started"),
+        "{detail}"
+    );
+    assert!(gateway.bus.published.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_caller_that_waits_for_too_many_sagas_is_429_and_others_are_not() {
+    let (files, key) = (KeyFiles::new(), Signer::secret());
+    let limits = Limits {
+        max_sagas_per_caller: 1,
+        ..Limits::default()
+    };
+    let auth = files.config(&[&Signer::ed25519("one")]);
+    let gateway = Running::limited(FakeBus::without_workers(), limits, auth).await;
+    let [own, operator] =
+        [("7", ""), ("9", "operator")].map(|(subject, scope)| key.token(&claims(subject, scope)));
+    let waits = gateway.send(&own, ("POST", "/regist/trans", GOOD));
+    let published = || gateway.bus.published.lock().unwrap().len();
+    let others = async {
+        while published() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let second = gateway.send(&own, ("POST", "/regist/trans", GOOD)).await;
+        assert_eq!(second.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(second.headers()["retry-after"], "1");
+        let body: Value = second.json().await.unwrap();
+        assert_eq!(body["type"], json!("/problems/too-many-requests"));
+        assert_eq!(published(), 1);
+        let first = gateway.bus.last_published();
+        let other = gateway.send(&operator, ("POST", "/regist/trans", GOOD));
+        let release = async {
+            while published() == 1 {
+                tokio::task::yield_now().await;
+            }
+            let second = gateway.bus.last_published();
+            for command in [first, second] {
+                gateway.bus.reply(completed(&command).remove(1));
+            }
+        };
+        let (other, ()) = tokio::join!(other, release);
+        assert_eq!(other.status(), StatusCode::OK);
+    };
+    let (first, ()) = tokio::join!(waits, others);
+    assert_eq!(first.status(), StatusCode::OK);
+}
