@@ -13,8 +13,8 @@ use super::problem::{FORBIDDEN, Problem};
 use crate::auth::token::{BadToken, OPERATOR};
 use crate::auth::{Caller, Foreign, NotKnown};
 
-/// Need no token: those who watch over the gateway have none.
-const OPEN: [&str; 2] = ["/livez", "/readyz"];
+/// Need no token: those who watch over the gateway have none, nor has who reads how to get one.
+const OPEN: [&str; 4] = ["/livez", "/readyz", "/docs", "/openapi.json"];
 
 /// Lets in who brings a good token, as [`Caller`].
 pub(super) async fn authenticate(

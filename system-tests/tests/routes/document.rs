@@ -37,7 +37,7 @@ const TAIL: &str = "
 ## Who may do what
 
 Without `--jwt-keys` and `--jwt-secret-file` everybody may do everything. With one of them every \
-route but `/livez` and `/readyz` needs `Authorization: Bearer <JWT>`, signed with RS256, EdDSA or \
+route but `/livez`, `/readyz`, `/docs` and `/openapi.json` needs `Authorization: Bearer <JWT>`, signed with RS256, EdDSA or \
 HS256, with `exp` and `sub`, of `--jwt-issuer` and for `--jwt-audience` if these are set. A token \
 whose `scope` holds the word `operator` is an operator's, who may do everything. Any other acts for \
 the user whose `userId` its `sub` is:

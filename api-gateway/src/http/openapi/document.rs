@@ -8,6 +8,9 @@ use super::schemas::{self, object, refer};
 use super::{Field, Operation, Success};
 use crate::http::routes::Described;
 
+/// Only where authentication is set up.
+const TOKEN: &str = "Needed where the gateway has keys (`--jwt-keys`, `--jwt-secret-file`): `sub` is \
+    the caller's `userId`, and a `scope` with the word `operator` lets it act for everybody.";
 const PROBLEM: &str = "application/problem+json";
 const JSON: &str = "application/json";
 
@@ -65,7 +68,17 @@ pub(in crate::http) fn document(routes: &[Described]) -> Value {
         },
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {"schemas": schemas::all(), "responses": responses},
+        "security": [{}, {"token": []}],
+        "components": {
+            "schemas": schemas::all(),
+            "responses": responses,
+            "securitySchemes": {"token": {
+                "type": "http",
+                "scheme": "bearer",
+                "bearerFormat": "JWT",
+                "description": TOKEN,
+            }},
+        },
     })
 }
 

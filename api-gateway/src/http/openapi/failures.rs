@@ -98,7 +98,31 @@ pub(in crate::http) const OF_A_SAGA: &[Failure] =
     &[INVALID, SAGA_NOT_FOUND, UNREADABLE, UNAVAILABLE];
 
 /// What any operation may answer with.
-pub(super) const EVERYWHERE: &[Failure] = &[];
+pub(super) const EVERYWHERE: &[Failure] = &[UNAUTHORIZED, FORBIDDEN, TOO_MANY];
+
+const UNAUTHORIZED: Failure = Failure {
+    name: "Unauthorized",
+    status: 401,
+    kind: "unauthorized",
+    about: "Authentication is set up, and the token is missing or bad; `WWW-Authenticate` says which.",
+    headers: &["WWW-Authenticate"],
+};
+
+const FORBIDDEN: Failure = Failure {
+    name: "Forbidden",
+    status: 403,
+    kind: "forbidden",
+    about: "The caller acts for itself alone: for other users its token needs the scope `operator`.",
+    headers: &["WWW-Authenticate"],
+};
+
+const TOO_MANY: Failure = Failure {
+    name: "TooManyRequests",
+    status: 429,
+    kind: "too-many-requests",
+    about: "The caller asks for too much at a time; nothing was done.",
+    headers: &["Retry-After"],
+};
 
 /// What is answered where no operation is.
 pub(super) const NOWHERE: [Failure; 2] = [
@@ -145,6 +169,11 @@ pub(super) const HEADERS: &[(&str, &str, &str)] = &[
         "Preference-Applied",
         "Text",
         "Which preferences of `Prefer` were honoured; left out if none was",
+    ),
+    (
+        "WWW-Authenticate",
+        "Text",
+        "RFC 6750: what is wrong with the token, or the scope that is needed",
     ),
     (
         "Retry-After",
