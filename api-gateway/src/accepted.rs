@@ -25,7 +25,7 @@ pub(crate) struct AcceptedSagas {
 #[derive(Default)]
 struct Remembered {
     sagas: HashMap<SagaId, Accepted>,
-    /// Oldest first. May name sagas that are forgotten already.
+    /// Oldest first. May name sagas that are forgotten already, or were started once more since.
     order: VecDeque<(Timestamp, SagaId)>,
 }
 
@@ -163,7 +163,10 @@ impl Remembered {
                 return;
             }
             self.order.pop_front();
-            self.sagas.remove(&saga_id);
+            let same = self.sagas.get(&saga_id);
+            if same.is_some_and(|accepted| accepted.started_at == started) {
+                self.sagas.remove(&saga_id);
+            }
         }
     }
 }
@@ -203,6 +206,23 @@ mod tests {
         sagas.started(&PURCHASE_AND_REGISTER, &young);
         assert!(sagas.get(old.saga_id).is_none());
         assert!(sagas.get(young.saga_id).is_some());
+    }
+
+    #[test]
+    fn a_saga_that_did_not_start_and_is_started_once_more_is_remembered_from_then_on() {
+        let sagas = AcceptedSagas::default();
+        let first = command(0);
+        sagas.started(&PURCHASE_AND_REGISTER, &first);
+        sagas.not_started(first.saga_id);
+        let again = Event {
+            time: command(30).time,
+            ..first.clone()
+        };
+        assert!(sagas.started(&PURCHASE_AND_REGISTER, &again));
+        sagas.started(&PURCHASE_AND_REGISTER, &command(60));
+        assert!(sagas.get(first.saga_id).is_some());
+        sagas.started(&PURCHASE_AND_REGISTER, &command(90));
+        assert!(sagas.get(first.saga_id).is_none());
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub enum DecodeError {
         found: String,
         supported: &'static [&'static str],
     },
+    #[error("the data of {message_type} is no JSON object")]
+    DataIsNoObject { message_type: MessageType },
     #[error("the data of {message_type} is wrong at field `{field}`")]
     Data {
         message_type: MessageType,
@@ -72,7 +74,7 @@ impl DecodeError {
             Self::SpecVersion { .. }
             | Self::UnknownType { .. }
             | Self::UnsupportedVersion { .. } => true,
-            Self::Envelope(_) | Self::Data { .. } => false,
+            Self::Envelope(_) | Self::DataIsNoObject { .. } | Self::Data { .. } => false,
         }
     }
 }

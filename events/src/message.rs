@@ -113,6 +113,8 @@ impl Reason {
     pub const TICKET_IN_USE: Self = Self(Cow::Borrowed("ticket_in_use"));
     /// The registration was changed or deleted by another request in the same moment.
     pub const CHANGED_MEANWHILE: Self = Self(Cow::Borrowed("changed_meanwhile"));
+    /// The command does not say what it is about.
+    pub const NOTHING_NAMED: Self = Self(Cow::Borrowed("nothing_named"));
     /// A start step was seen after the saga's deadline.
     pub const DEADLINE_EXCEEDED: Self = Self(Cow::Borrowed("deadline_exceeded"));
 
@@ -282,11 +284,15 @@ impl fmt::Display for MessageType {
     }
 }
 
-/// The fast path decodes plainly; only a failure is decoded again to learn the path of the field.
+/// An array is refused here, which serde would take for the fields in their order, an empty one for
+/// a message without any. The fast path decodes plainly; only a failure is decoded again to learn the path of the field.
 fn decode_data<'de, T: Deserialize<'de>>(
     message_type: MessageType,
     data: &'de str,
 ) -> Result<T, DecodeError> {
+    if !data.trim_start().starts_with('{') {
+        return Err(DecodeError::DataIsNoObject { message_type });
+    }
     serde_json::from_str(data).map_err(|plain| {
         let mut json = serde_json::Deserializer::from_str(data);
         let (field, problem) = match serde_path_to_error::deserialize::<_, T>(&mut json) {
@@ -299,4 +305,20 @@ fn decode_data<'de, T: Deserialize<'de>>(
             problem,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_that_is_no_json_object_is_refused_whatever_its_fields() {
+        for message_type in MessageType::ALL {
+            for data in ["[]", " [1, 2]", "null", "7", "\"{}\""] {
+                let refused = Message::decode(message_type.wire_type(), data).unwrap_err();
+                let text = format!("the data of {message_type} is no JSON object");
+                assert_eq!(refused.to_string(), text, "{data}");
+            }
+        }
+    }
 }

@@ -28,19 +28,28 @@ pub struct Regist {
     pub created_at: Timestamp,
 }
 
+/// A live registration as a decision found it. Its saga changes exactly when its ticket does, so
+/// after a move, even one there and back, no registration is the one that was seen: the decision
+/// is a lost race.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub id: RegistId,
+    pub saga_id: SagaId,
+}
+
 /// A change of `regist`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     Create(Regist),
-    /// Gives a live registration that has the ticket `from` another one.
+    /// Gives a live registration another ticket.
     Move {
+        from: Seen,
         to: Regist,
-        from: UserTicketId,
         at: Timestamp,
     },
     /// Marks a live registration deleted; its ticket may be registered with again.
     Cancel {
-        id: RegistId,
+        of: Seen,
         at: Timestamp,
     },
     /// Sees to it that nobody is ever registered with the ticket again.
@@ -52,11 +61,18 @@ pub enum Effect {
 pub struct Tombstone {
     pub user_ticket_id: UserTicketId,
     /// The live registration that becomes the tombstone; none: a new row.
-    pub of: Option<RegistId>,
+    pub of: Option<Seen>,
     /// The id of that row.
     pub fresh_id: RegistId,
     pub saga_id: SagaId,
     pub at: Timestamp,
+}
+
+impl Regist {
+    pub(crate) fn seen(&self) -> Seen {
+        let Self { id, saga_id, .. } = *self;
+        Seen { id, saga_id }
+    }
 }
 
 /// What there is of what a batch is about.

@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 
 use events::{
-    Event, Message, MessageType, Reason, RegistId, SagaId, TicketId, TicketPurchased, Timestamp,
-    UserId, UserTicketId,
+    CancelRegistration, Event, Message, MessageType, Reason, RegistId, SagaId, TicketId,
+    TicketPurchased, Timestamp, UserId, UserTicketId,
 };
-use regist_worker::decide::{Effect, RegistDecider, Registrations};
+use regist_worker::decide::{Effect, Regist, RegistDecider, Registrations};
 use saga::decision::{Changes, Decision, Moment, Snapshot, decide_batch};
 use uuid::Uuid;
 
@@ -122,4 +122,39 @@ fn a_ticket_seen_after_the_deadline_is_refused() {
     let (changes, replies) = when(HashMap::new(), &[], &[late]);
     assert_eq!(reason(&replies[0]), Some(&Reason::DEADLINE_EXCEEDED));
     assert!(changes.effects.is_empty());
+}
+
+#[test]
+fn a_cancellation_that_names_no_registration_is_refused_whatever_else_the_batch_is_about() {
+    let regist = Regist {
+        id: RegistId(Uuid::from_u128(5)),
+        user_id: UserId(7),
+        user_ticket_id: UserTicketId(Uuid::from_u128(6)),
+        ticket_id: TicketId(9),
+        saga_id: SagaId(Uuid::from_u128(1)),
+        created_at: Timestamp::from_micros(NOW),
+    };
+    for user_id in [None, Some(UserId(7))] {
+        let command = CancelRegistration {
+            regist_id: None,
+            user_id,
+            user_ticket_id: None,
+        };
+        let event = Event {
+            message: command.into(),
+            ..purchased(2, 7, 9)
+        };
+        let snapshot = Snapshot {
+            decisions: HashMap::new(),
+            facts: Registrations {
+                live: HashMap::from([(regist.id, regist.clone())]),
+                ..Registrations::default()
+            },
+        };
+        let (changes, replies) =
+            decide_batch(&RegistDecider, snapshot, &[event], Moment::now).unwrap();
+        let reason = replies[0].message.particulars().reason;
+        assert_eq!(reason, Some(&Reason::NOTHING_NAMED));
+        assert!(changes.effects.is_empty());
+    }
 }

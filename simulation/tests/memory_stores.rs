@@ -1,17 +1,19 @@
 //! What is simulated in memory holds in a database only if both mean the same. So batches at random
 //! go to the store in memory and to the one in SQLite, and both must say and keep the same. (That
-//! SQLite and PostgreSQL mean the same is the claim of `system-tests/tests/stores.rs`.)
+//! SQLite and PostgreSQL mean the same is the claim of `system-tests/tests/stores`.)
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::VecDeque;
 
 use events::{
     AddTicket, CancelRegistration, ChangeRegistration, ChangeTicket, Event, Freed, Message,
-    NotRegistered, PurchaseAndRegister, Reason, RegistId, Register, RegistrationCancelled,
-    RegistrationFailed, RegistrationsClosed, RemoveTicket, SagaId, TicketHeld, TicketId,
-    TicketPurchased, Timestamp, UserId, UserTicketId,
+    MessageType, NewTicketHeld, NotRegistered, PurchaseAndRegister, Reason, RegistId, Register,
+    RegistrationCancelled, RegistrationFailed, RegistrationsClosed, RemoveTicket, SagaId,
+    TicketHeld, TicketId, TicketPurchased, Timestamp, UserId, UserTicketId,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use regist_worker::decide::RegistDecider;
+use regist_worker::decide::{Regist, RegistDecider};
 use saga::Tasks;
 use saga::database::{Database, SchemaChange};
 use saga::decision::{Changes, Decider, Moment, decide_batch};
@@ -22,24 +24,55 @@ use uuid::Uuid;
 
 /// Few enough that batches meet each other's rows.
 const SAGAS: u128 = 500;
+/// More where a saga is one change of what others made: each is decided once.
+const CHANGES: u128 = 3_000;
+/// A registration is changed soon after something was decided about it, or it is gone.
+const LATELY: usize = 12;
 const BATCHES: usize = 1_500;
 /// The tickets that the plain routes are about: few, and some that nobody has.
 const TICKETS: u128 = 60;
 /// So many batches are decided and not committed yet, as by so many replicas.
 const REPLICAS: usize = 6;
 
-struct Dice(SmallRng);
+struct Dice {
+    random: SmallRng,
+    sagas: u128,
+    /// What was decided of registrations lately: which ticket each has, or was to get.
+    lately: VecDeque<(RegistId, UserTicketId)>,
+}
 
 impl Dice {
+    fn new(sagas: u128) -> Self {
+        Self {
+            random: SmallRng::seed_from_u64(1),
+            sagas,
+            lately: VecDeque::new(),
+        }
+    }
+
     fn below(&mut self, limit: u128) -> u128 {
-        self.0.random_range(0..limit)
+        self.random.random_range(0..limit)
+    }
+
+    fn learn(&mut self, replies: &[Event]) {
+        for reply in replies {
+            let told = reply.message.particulars();
+            self.lately.extend(told.regist_id.zip(told.user_ticket_id));
+        }
+        let old = self.lately.len().saturating_sub(LATELY);
+        self.lately.drain(..old);
+    }
+
+    fn some_regist(&mut self) -> Option<(RegistId, UserTicketId)> {
+        let index = self.below(LATELY as u128) as usize;
+        self.lately.get(index).copied()
     }
 
     /// A batch of one kind of message.
     fn batch(&mut self, message: impl Fn(&mut Self, u128) -> Message) -> Vec<Event> {
         let count = 1 + self.below(6);
         let event = |_| {
-            let saga = self.below(SAGAS);
+            let saga = self.below(self.sagas);
             let message = message(self, saga);
             let saga_id = SagaId(Uuid::from_u128(saga));
             Event {
@@ -60,8 +93,8 @@ impl Dice {
     fn moment(&mut self) -> Moment {
         Moment {
             // One in five is late.
-            now: Timestamp::from_micros(self.0.random_range(0..1_250)),
-            fresh_id: Uuid::from_u128(self.0.random()),
+            now: Timestamp::from_micros(self.random.random_range(0..1_250)),
+            fresh_id: Uuid::from_u128(self.random.random()),
         }
     }
 }
@@ -176,7 +209,7 @@ fn add(dice: &mut Dice, saga: u128) -> Message {
     AddTicket {
         user_id,
         ticket_id,
-        user_ticket_id: UserTicketId(Uuid::from_u128(dice.0.random())),
+        user_ticket_id: UserTicketId(Uuid::from_u128(dice.random.random())),
     }
     .into()
 }
@@ -197,6 +230,42 @@ fn cancel(dice: &mut Dice, _: u128) -> Message {
         user_ticket_id: Some(some_ticket(dice)),
     }
     .into()
+}
+
+/// To a ticket that is free, most of the time; sometimes it stays where it is, or comes back.
+fn moved(dice: &mut Dice, saga: u128) -> Message {
+    let (regist_id, from) = dice
+        .some_regist()
+        .unwrap_or_else(|| (RegistId(Uuid::nil()), some_ticket(dice)));
+    let (user_id, ticket_id) = keys(saga);
+    let user_ticket_id = match dice.below(4) {
+        0 => from,
+        1 => dice.some_regist().map_or(from, |(_, ticket)| ticket),
+        _ => UserTicketId(Uuid::from_u128(CHANGES + saga)),
+    };
+    NewTicketHeld {
+        regist_id,
+        user_id,
+        ticket_id,
+        user_ticket_id,
+        from,
+    }
+    .into()
+}
+
+fn cancel_one(dice: &mut Dice, _: u128) -> Message {
+    CancelRegistration {
+        regist_id: dice.some_regist().map(|(id, _)| id),
+        user_id: None,
+        user_ticket_id: None,
+    }
+    .into()
+}
+
+fn remove_one(dice: &mut Dice, _: u128) -> Message {
+    let ticket = dice.some_regist().map(|(_, ticket)| ticket);
+    let user_ticket_id = ticket.unwrap_or_else(|| some_ticket(dice));
+    RemoveTicket { user_ticket_id }.into()
 }
 
 fn held(dice: &mut Dice, saga: u128) -> Message {
@@ -244,11 +313,10 @@ fn kind(result: &Result<(), Failure>) -> &'static str {
 async fn both_mean_the_same<D: Decider>(
     decider: D,
     stores: [&dyn Store<D>; 2],
-    messages: &[fn(&mut Dice, u128) -> Message],
+    (mut dice, messages): (Dice, &[fn(&mut Dice, u128) -> Message]),
 ) where
     D::Effect: std::fmt::Debug,
 {
-    let mut dice = Dice(SmallRng::seed_from_u64(1));
     let (mut held_up, mut seen) = (Vec::new(), [0, 0, 0]);
     for number in 0..BATCHES {
         let message = messages[dice.below(messages.len() as u128) as usize];
@@ -261,6 +329,7 @@ async fn both_mean_the_same<D: Decider>(
             .await
             .unwrap();
         assert_eq!(format!("{one:?}"), format!("{two:?}"), "batch {number}");
+        dice.learn(&one.1);
         held_up.push(one.0);
         if held_up.len() == REPLICAS {
             let changes = held_up.swap_remove(dice.below(REPLICAS as u128) as usize);
@@ -289,17 +358,20 @@ async fn tickets_in_memory_are_kept_as_in_a_database() {
     both_mean_the_same(
         TicketDecider,
         [&memory, &*sql],
-        &[
-            purchase,
-            refused,
-            add,
-            change_ticket,
-            register,
-            not_registered,
-            change_registration,
-            cancelled,
-            closed,
-        ],
+        (
+            Dice::new(SAGAS),
+            &[
+                purchase,
+                refused,
+                add,
+                change_ticket,
+                register,
+                not_registered,
+                change_registration,
+                cancelled,
+                closed,
+            ],
+        ),
     )
     .await;
     let live = memory.tickets().into_iter();
@@ -317,14 +389,54 @@ async fn registrations_in_memory_are_kept_as_in_a_database() {
     both_mean_the_same(
         RegistDecider,
         [&memory, &*sql],
-        &[purchased, held, cancel, remove],
+        (Dice::new(SAGAS), &[purchased, held, cancel, remove]),
     )
     .await;
-    assert_eq!(
-        memory.regists().len() as i64,
-        count(&database, "regist").await
-    );
+    assert_eq!(rows(&memory), rows_in(&database).await);
     database.close().await;
+}
+
+#[tokio::test]
+async fn registrations_in_memory_are_moved_cancelled_and_closed_as_in_a_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = database(&regist_worker::SCHEMA, &folder).await;
+    let memory = regist_worker::memory::MemoryStore::default();
+    let sql = regist_worker::store(&database);
+    both_mean_the_same(
+        RegistDecider,
+        [&memory, &*sql],
+        (
+            Dice::new(CHANGES),
+            &[purchased, purchased, moved, moved, cancel_one, remove_one],
+        ),
+    )
+    .await;
+    assert_eq!(rows(&memory), rows_in(&database).await);
+    let decisions = memory.decisions().into_iter();
+    let said = decisions.filter_map(|row| Some(row.step?.message.message_type()));
+    let moves = said.filter(|said| *said == MessageType::RegistrationChanged);
+    let moves = moves.count();
+    println!("{moves} moves were committed");
+    assert!(moves > 10, "{moves}");
+    database.close().await;
+}
+
+/// The live registrations: id, ticket and saga of each.
+fn rows(memory: &regist_worker::memory::MemoryStore) -> Vec<String> {
+    let row = |regist: Regist| {
+        let ticket = regist.user_ticket_id;
+        format!("{} {ticket} {}", regist.id, regist.saga_id)
+    };
+    memory.regists().into_iter().map(row).collect()
+}
+
+async fn rows_in(database: &Database) -> Vec<String> {
+    let sql = "SELECT id || ' ' || user_ticket_id || ' ' || saga_id FROM regist
+               WHERE deleted_at IS NULL ORDER BY id";
+    let Database::Sqlite(pool) = database else {
+        unreachable!("it was opened as SQLite")
+    };
+    sqlx::query_scalar(sql).fetch_all(pool).await.unwrap()
 }
 
 async fn count(database: &Database, table: &str) -> i64 {

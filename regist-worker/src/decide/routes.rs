@@ -88,8 +88,8 @@ pub(super) fn change(
                 held_by: old.saga_id,
             },
             Some(Effect::Move {
+                from: old.seen(),
                 to: new,
-                from,
                 at: moment.now,
             }),
         ),
@@ -145,7 +145,8 @@ fn changed(
     Ok((old, new))
 }
 
-/// None there is as good as one deleted.
+/// None there is as good as one deleted. But who names none, by its id or by its ticket, would get
+/// whichever the batch is about.
 pub(super) fn cancel(
     event: &Event,
     command: &CancelRegistration,
@@ -157,12 +158,18 @@ pub(super) fn cancel(
         user_id,
         user_ticket_id,
     } = *command;
-    if event.is_late(now) {
+    let names_one = regist_id.is_some() || user_ticket_id.is_some();
+    let refusal = if event.is_late(now) {
+        Some(Reason::DEADLINE_EXCEEDED)
+    } else {
+        (!names_one).then_some(Reason::NOTHING_NAMED)
+    };
+    if let Some(reason) = refusal {
         let rejected = CancellationRejected {
             regist_id,
             user_id,
             user_ticket_id,
-            reason: Reason::DEADLINE_EXCEEDED,
+            reason,
         };
         return says(rejected, None);
     }
@@ -182,7 +189,10 @@ pub(super) fn cancel(
             held_by: regist.saga_id,
         }),
     };
-    let effect = found.map(|Regist { id, .. }| Effect::Cancel { id, at: now });
+    let effect = found.map(|regist| Effect::Cancel {
+        of: regist.seen(),
+        at: now,
+    });
     says(cancelled, effect)
 }
 
@@ -205,14 +215,13 @@ pub(super) fn close(
     if let Some(regist) = &found {
         known.forget(regist);
     }
-    let cancelled = found.map(|regist| regist.id);
     let closed = RegistrationsClosed {
         user_ticket_id,
-        cancelled,
+        cancelled: found.as_ref().map(|regist| regist.id),
     };
     let tombstone = known.closed.insert(user_ticket_id).then_some(Tombstone {
         user_ticket_id,
-        of: cancelled,
+        of: found.as_ref().map(Regist::seen),
         fresh_id: RegistId(fresh_id),
         saga_id: event.saga_id,
         at: now,

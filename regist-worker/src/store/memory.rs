@@ -12,7 +12,7 @@ use saga::store::memory::DecisionTable;
 use saga::store::{Store, sagas_of};
 
 use super::Asked;
-use crate::decide::{Effect, Regist, RegistDecider, Registrations};
+use crate::decide::{Effect, Regist, RegistDecider, Registrations, Seen};
 
 /// A database for registrations. Clones are the same database, as replicas have it.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +74,13 @@ impl Store<RegistDecider> for MemoryStore {
         let staged = tables.decisions.stage(changes)?;
         // What fails halfway leaves nothing behind.
         let mut rows = tables.rows.clone();
+        let mut moved = BTreeSet::new();
         for effect in &changes.effects {
+            // As in SQL, where one statement changes a row once, from what it was before.
+            let again = matches!(effect, Effect::Move { to, .. } if !moved.insert(to.id));
+            if again {
+                return Err(Failure::Conflict);
+            }
             rows.apply(effect)?;
         }
         tables.rows = rows;
@@ -101,17 +107,14 @@ impl Rows {
     fn apply(&mut self, effect: &Effect) -> Result<(), Failure> {
         match effect {
             Effect::Create(regist) => self.add(regist.clone()),
-            Effect::Move { to, from, .. } => {
-                let old = self.remove(to.id)?;
-                if old.user_ticket_id != *from {
-                    return Err(Failure::Conflict);
-                }
+            Effect::Move { from, to, .. } => {
+                self.remove(*from)?;
                 self.add(to.clone())
             }
-            Effect::Cancel { id, .. } => self.remove(*id).map(drop),
+            Effect::Cancel { of, .. } => self.remove(*of),
             Effect::Close(tombstone) => {
-                if let Some(id) = tombstone.of {
-                    self.remove(id)?;
+                if let Some(seen) = tombstone.of {
+                    self.remove(seen)?;
                 }
                 match self.places.insert(tombstone.user_ticket_id, None) {
                     None => Ok(()),
@@ -135,11 +138,14 @@ impl Rows {
         Ok(())
     }
 
-    /// One that another replica has deleted meanwhile is a conflict.
-    fn remove(&mut self, id: RegistId) -> Result<Regist, Failure> {
-        let regist = self.live.remove(&id).ok_or(Failure::Conflict)?;
+    /// One that was moved or deleted meanwhile is a conflict.
+    fn remove(&mut self, seen: Seen) -> Result<(), Failure> {
+        let regist = self.live.remove(&seen.id).ok_or(Failure::Conflict)?;
+        if regist.seen() != seen {
+            return Err(Failure::Conflict);
+        }
         self.keys.remove(&(regist.user_id, regist.ticket_id));
         self.places.remove(&regist.user_ticket_id);
-        Ok(regist)
+        Ok(())
     }
 }

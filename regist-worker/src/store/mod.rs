@@ -9,9 +9,9 @@ mod sqlite;
 pub(crate) use postgres::PostgresStore;
 pub(crate) use sqlite::SqliteStore;
 
-use events::{Event, Message, RegistId, TicketId, Timestamp, UserId, UserTicketId};
+use events::{Event, Message, RegistId, SagaId, TicketId, Timestamp, UserId, UserTicketId};
 
-use crate::decide::{Effect, Regist, Tombstone};
+use crate::decide::{Effect, Regist, Seen, Tombstone};
 
 /// What deciding an event takes into account.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,14 +64,15 @@ struct ByKind<'a> {
 }
 
 struct Moved<'a> {
+    from: Seen,
     to: &'a Regist,
-    from: UserTicketId,
     at: Timestamp,
 }
 
 #[derive(serde::Serialize)]
 struct Cancelled {
     id: RegistId,
+    saga_id: SagaId,
     at: Timestamp,
     is_tombstone: bool,
 }
@@ -82,19 +83,21 @@ impl<'a> ByKind<'a> {
         for effect in effects {
             match effect {
                 Effect::Create(regist) => all.created.push(regist),
-                Effect::Move { to, from, at } => all.moved.push(Moved {
-                    to,
+                Effect::Move { from, to, at } => all.moved.push(Moved {
                     from: *from,
+                    to,
                     at: *at,
                 }),
-                Effect::Cancel { id, at } => all.cancelled.push(Cancelled {
-                    id: *id,
+                Effect::Cancel { of, at } => all.cancelled.push(Cancelled {
+                    id: of.id,
+                    saga_id: of.saga_id,
                     at: *at,
                     is_tombstone: false,
                 }),
                 Effect::Close(tombstone) => match tombstone.of {
-                    Some(id) => all.cancelled.push(Cancelled {
+                    Some(Seen { id, saga_id }) => all.cancelled.push(Cancelled {
                         id,
+                        saga_id,
                         at: tombstone.at,
                         is_tombstone: true,
                     }),

@@ -67,24 +67,25 @@ const FIND: &str = "
     SELECT id, user_id, user_ticket_id, ticket_id, saga_id, created_at
     FROM regist WHERE user_ticket_id = ANY($2::uuid[]) AND deleted_at IS NULL";
 
-/// Leaves out, and is missed for it, what another replica has moved or deleted meanwhile.
+/// Leaves out, and is missed for it, a registration that is not as it was seen: moved or deleted
+/// meanwhile, by another replica or from another queue.
 const MOVE: &str = "
     UPDATE regist
     SET user_id = new.user_id, user_ticket_id = new.user_ticket_id, ticket_id = new.ticket_id,
         saga_id = new.saga_id, updated_at = new.at
     FROM UNNEST($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::bigint[], $6::uuid[],
                 $7::timestamptz[])
-      AS new (id, from_ticket, user_id, user_ticket_id, ticket_id, saga_id, at)
-    WHERE regist.id = new.id AND regist.user_ticket_id = new.from_ticket
-      AND regist.deleted_at IS NULL";
+      AS new (id, from_saga, user_id, user_ticket_id, ticket_id, saga_id, at)
+    WHERE regist.id = new.id AND regist.saga_id = new.from_saga AND regist.deleted_at IS NULL";
 
-/// Leaves out, and is missed for it, what another replica has deleted meanwhile. What it has moved
-/// meanwhile is cancelled all the same.
+/// Leaves out what [`MOVE`] does: a registration that has another ticket by now is not the one that
+/// was to be deleted, and its ticket not the one that is reported as free or becomes a tombstone.
 const CANCEL: &str = "
     UPDATE regist
     SET deleted_at = gone.at, updated_at = gone.at, is_tombstone = gone.is_tombstone
-    FROM UNNEST($1::uuid[], $2::timestamptz[], $3::boolean[]) AS gone (id, at, is_tombstone)
-    WHERE regist.id = gone.id AND regist.deleted_at IS NULL";
+    FROM UNNEST($1::uuid[], $2::uuid[], $3::timestamptz[], $4::boolean[])
+      AS gone (id, saga_id, at, is_tombstone)
+    WHERE regist.id = gone.id AND regist.saga_id = gone.saga_id AND regist.deleted_at IS NULL";
 
 const CLOSE: &str = "
     INSERT INTO regist (id, created_at, updated_at, deleted_at, user_id, user_ticket_id, ticket_id,
@@ -181,7 +182,7 @@ async fn move_all(connection: &mut PgConnection, moved: &[Moved<'_>]) -> Result<
     let times: Vec<_> = moved.iter().map(|one| one.at.to_offset()).collect();
     let touched = sqlx::query(MOVE)
         .bind(column(|one| one.to.id.0))
-        .bind(column(|one| one.from.0))
+        .bind(column(|one| one.from.saga_id.0))
         .bind(number(|one| one.to.user_id.to_sql()))
         .bind(column(|one| one.to.user_ticket_id.0))
         .bind(number(|one| one.to.ticket_id.to_sql()))
@@ -198,10 +199,12 @@ async fn cancel(connection: &mut PgConnection, cancelled: &[Cancelled]) -> Resul
         return Ok(());
     }
     let ids: Vec<Uuid> = cancelled.iter().map(|gone| gone.id.0).collect();
+    let sagas: Vec<Uuid> = cancelled.iter().map(|gone| gone.saga_id.0).collect();
     let times: Vec<_> = cancelled.iter().map(|gone| gone.at.to_offset()).collect();
     let tombstones: Vec<bool> = cancelled.iter().map(|gone| gone.is_tombstone).collect();
     let touched = sqlx::query(CANCEL)
         .bind(ids)
+        .bind(sagas)
         .bind(times)
         .bind(tombstones)
         .execute(connection)

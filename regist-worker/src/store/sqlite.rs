@@ -45,24 +45,26 @@ const CREATE: &str = "
     FROM json_each(?1) WHERE true
     ON CONFLICT DO NOTHING";
 
-/// Leaves out, and is missed for it, what another replica has moved or deleted meanwhile.
+/// Leaves out, and is missed for it, a registration that is not as it was seen: moved or deleted
+/// meanwhile, by another replica or from another queue.
 const MOVE: &str = "
     UPDATE OR IGNORE regist
     SET user_id = new.value->>'user_id', user_ticket_id = new.value->>'user_ticket_id',
         ticket_id = new.value->>'ticket_id', saga_id = new.value->>'saga_id',
         updated_at = new.value->>'at'
     FROM json_each(?1) AS new
-    WHERE regist.id = new.value->>'id' AND regist.user_ticket_id = new.value->>'from_ticket'
+    WHERE regist.id = new.value->>'id' AND regist.saga_id = new.value->>'from_saga'
       AND regist.deleted_at IS NULL";
 
-/// Leaves out, and is missed for it, what another replica has deleted meanwhile. What it has moved
-/// meanwhile is cancelled all the same.
+/// Leaves out what [`MOVE`] does: a registration that has another ticket by now is not the one that
+/// was to be deleted, and its ticket not the one that is reported as free or becomes a tombstone.
 const CANCEL: &str = "
     UPDATE regist
     SET deleted_at = gone.value->>'at', updated_at = gone.value->>'at',
         is_tombstone = gone.value->>'is_tombstone'
     FROM json_each(?1) AS gone
-    WHERE regist.id = gone.value->>'id' AND regist.deleted_at IS NULL";
+    WHERE regist.id = gone.value->>'id' AND regist.saga_id = gone.value->>'saga_id'
+      AND regist.deleted_at IS NULL";
 
 const CLOSE: &str = "
     INSERT INTO regist (id, created_at, updated_at, deleted_at, user_id, user_ticket_id, ticket_id,
@@ -80,8 +82,8 @@ struct Row {
     user_ticket_id: UserTicketId,
     ticket_id: i64,
     saga_id: SagaId,
-    /// The ticket it has until now, where it is moved.
-    from_ticket: Option<UserTicketId>,
+    /// The saga it has until now, where it is moved.
+    from_saga: Option<SagaId>,
 }
 
 impl Row {
@@ -93,14 +95,14 @@ impl Row {
             user_ticket_id: regist.user_ticket_id,
             ticket_id: regist.ticket_id.to_sql(),
             saga_id: regist.saga_id,
-            from_ticket: None,
+            from_saga: None,
         }
     }
 
     fn moved(moved: &Moved<'_>) -> Self {
         Self {
             at: moved.at,
-            from_ticket: Some(moved.from),
+            from_saga: Some(moved.from.saga_id),
             ..Self::of(moved.to)
         }
     }
@@ -113,7 +115,7 @@ impl Row {
             user_ticket_id: closed.user_ticket_id,
             ticket_id: 0,
             saga_id: closed.saga_id,
-            from_ticket: None,
+            from_saga: None,
         }
     }
 }

@@ -2,6 +2,8 @@
 //! found again, what another replica decided is not decided twice, and nothing is half committed.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod moved;
+
 use std::collections::HashMap;
 
 use events::{
