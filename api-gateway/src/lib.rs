@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 pub use auth::{Auth, AuthConfig, AuthError};
 pub use front::{Front, Surroundings};
 pub use metrics::LedgerMetrics;
-pub use settings::{BindError, GatewayConfig, Http, HttpConfig, HttpFlags, Limits};
+pub use settings::{BindError, GatewayConfig, Http, HttpConfig, HttpFlags, Limits, RateLimit};
 
 use crate::ledger::{Ledger, PostgresLedger, SqliteLedger};
 

@@ -39,6 +39,9 @@ pub struct HttpFlags {
     /// Most sagas that one caller, told apart by its token, waits for at a time; more get 429 [default: 256]
     #[arg(long, env = "MAX_SAGAS_PER_CALLER", value_name = "NUMBER")]
     max_sagas_per_caller: Option<String>,
+    /// Most requests of one caller in a while, e.g. 100/10s: of a token's `sub`, or of an address where callers are not told apart [default: off]
+    #[arg(long, env = "RATE_LIMIT", value_name = "REQUESTS/DURATION")]
+    rate_limit: Option<String>,
     /// Public keys of callers' tokens (RS256, EdDSA): a JSON Web Key Set, as a file or a URL [default: none, callers are not told apart]
     #[arg(long, env = "JWT_KEYS", value_name = "FILE|URL")]
     jwt_keys: Option<String>,
@@ -85,6 +88,10 @@ pub struct Limits {
     pub max_connections: usize,
     pub max_sagas: usize,
     pub max_sagas_per_caller: usize,
+    /// What is right depends on who calls. Off, one caller can take all that there is, and no more:
+    /// the other limits hold.
+    #[serde(deserialize_with = "rate_limit")]
+    pub rate_limit: Option<RateLimit>,
     /// How long the head of a request may take to arrive, and a connection to be idle.
     #[serde(skip)]
     pub head_within: Duration,
@@ -108,6 +115,7 @@ impl Default for Limits {
             max_sagas: 16_384,
             // More than a batch of deletions, and a small part of all.
             max_sagas_per_caller: 256,
+            rate_limit: None,
             head_within: HEAD_WITHIN,
             body_within: BODY_WITHIN,
         }
@@ -124,6 +132,34 @@ impl Default for HttpConfig {
             auth: AuthConfig::default(),
         }
     }
+}
+
+/// So many requests in so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    pub requests: u32,
+    pub window: Duration,
+}
+
+fn rate_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RateLimit>, D::Error> {
+    let text = saga::config::text(deserializer)?;
+    if text == "off" {
+        return Ok(None);
+    }
+    let parts = text.split_once('/');
+    let limit = parts.and_then(|(requests, window)| {
+        Some(RateLimit {
+            requests: requests.parse().ok().filter(|requests| *requests > 0)?,
+            window: humantime::parse_duration(window).ok()?,
+        })
+    });
+    // Below a second there is no telling in whole seconds, which the header fields have.
+    let limit = limit.filter(|limit| limit.window >= Duration::from_secs(1));
+    limit.map(Some).ok_or_else(|| {
+        de::Error::custom(format!(
+            "{text:?} is not off, nor so many requests in a second or more like 100/10s"
+        ))
+    })
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -260,5 +296,33 @@ impl Http {
 
     pub(crate) fn keep_metrics_small(&self, tasks: &Tasks) {
         saga::telemetry::keep_metrics_small(self.metrics.clone(), tasks);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Option<RateLimit>, String> {
+        let json = serde_json::json!({ "rate_limit": text });
+        let limits: Result<Limits, _> = serde_json::from_value(json);
+        let limits = limits.map_err(|error| error.to_string())?;
+        Ok(limits.rate_limit)
+    }
+
+    #[test]
+    fn a_rate_limit_is_so_many_requests_in_so_long_or_off() {
+        let requests = 100;
+        for (text, seconds) in [("100/10s", 10), ("100/1m", 60), ("100/1s", 1)] {
+            let window = Duration::from_secs(seconds);
+            assert_eq!(read(text), Ok(Some(RateLimit { requests, window })));
+        }
+        assert_eq!(read("off"), Ok(None));
+        for wrong in [
+            "", "100", "0/1s", "-1/1s", "1/0s", "1/10ms", "1/s", "/1s", "1.5/1s",
+        ] {
+            let error = read(wrong).expect_err(wrong);
+            assert!(error.contains("like 100/10s"), "{error}");
+        }
     }
 }

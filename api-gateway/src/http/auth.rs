@@ -1,5 +1,8 @@
-//! `Authorization: Bearer` (RFC 6750): finds out who sent a request before its handler runs, and has
-//! the answers for who may not.
+//! Before a handler runs: who sent the request (`Authorization: Bearer`, RFC 6750), and whether it is
+//! one too many. Has the answers for who may not.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
@@ -7,33 +10,73 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use events::UserId;
+use tokio::time::Instant;
 
 use super::Gateway;
 use super::problem::{FORBIDDEN, Problem};
+use super::rates::{Who, seconds};
+use super::server::Peer;
 use crate::auth::token::{BadToken, OPERATOR};
 use crate::auth::{Caller, Foreign, NotKnown};
 
 /// Need no token: those who watch over the gateway have none, nor has who reads how to get one.
 const OPEN: [&str; 4] = ["/livez", "/readyz", "/docs", "/openapi.json"];
 
-/// Lets in who brings a good token, as [`Caller`].
-pub(super) async fn authenticate(
+/// Lets in who brings a good token, as [`Caller`], and does not send too much.
+pub(super) async fn admit(
     State(gateway): State<Gateway>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let route = request.extensions().get::<MatchedPath>();
-    let is_open = route.is_some_and(|route| OPEN.contains(&route.as_str()));
-    if is_open || !gateway.auth().is_on() {
+    if route.is_some_and(|route| OPEN.contains(&route.as_str())) {
         return next.run(request).await;
     }
-    match caller(&gateway, request.headers()).await {
+    let caller = match gateway.auth().is_on() {
+        true => caller(&gateway, request.headers()).await.map(Some),
+        false => Ok(None),
+    };
+    let Some(rates) = gateway.rates() else {
+        return run(caller, request, next).await;
+    };
+    // Who brings a bad token pays as who is not told apart.
+    let peer = request.extensions_mut().remove::<Peer>();
+    let who = match &caller {
+        Ok(Some(caller)) => Who::Subject(Arc::clone(&caller.subject)),
+        Ok(None) | Err(_) => peer.map_or(Who::Others, |Peer(address)| Who::at(address)),
+    };
+    let taken = rates.take(who, Instant::now());
+    let mut response = match taken.wait {
+        None => run(caller, request, next).await,
+        Some(wait) => too_often(wait),
+    };
+    rates.tell(&taken, response.headers_mut());
+    response
+}
+
+async fn run(
+    caller: Result<Option<Caller>, Problem>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match caller {
         Ok(caller) => {
-            request.extensions_mut().insert(caller);
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
+            }
             next.run(request).await
         }
         Err(problem) => problem.into_response(),
     }
+}
+
+fn too_often(wait: Duration) -> Response {
+    let seconds = seconds(wait);
+    let detail = format!("the caller sends too many requests; wait {seconds} s");
+    let mut response = Problem::too_many(detail).into_response();
+    let after = HeaderValue::from(seconds);
+    (response.headers_mut()).insert(header::RETRY_AFTER, after);
+    response
 }
 
 async fn caller(gateway: &Gateway, headers: &HeaderMap) -> Result<Caller, Problem> {

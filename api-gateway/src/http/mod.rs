@@ -12,6 +12,7 @@ mod openapi;
 mod parameters;
 mod prefer;
 mod problem;
+mod rates;
 mod reads;
 mod regist;
 mod routes;
@@ -34,6 +35,7 @@ pub(crate) use self::server::serve;
 use crate::auth::Auth;
 use crate::front::Surroundings;
 use crate::http::problem::{INVALID_PARAMETER, NOT_FOUND, Problem};
+use crate::http::rates::Rates;
 use crate::http::routes::Routes;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -55,6 +57,7 @@ struct Shared {
     starter: Starter,
     auth: Auth,
     limits: Limits,
+    rates: Option<Rates>,
     bus_health: watch::Receiver<Health>,
     store_health: watch::Receiver<Health>,
     ledger_health: watch::Receiver<Health>,
@@ -74,6 +77,7 @@ impl Gateway {
             starter,
             auth: config.auth.clone(),
             limits: config.limits,
+            rates: config.limits.rate_limit.map(Rates::new),
             bus_health: surroundings.bus.health(),
             store_health: surroundings.store.clone(),
             ledger_health,
@@ -92,6 +96,10 @@ impl Gateway {
 
     fn limits(&self) -> Limits {
         self.0.limits
+    }
+
+    fn rates(&self) -> Option<&Rates> {
+        self.0.rates.as_ref()
     }
 
     fn ledger(&self) -> &dyn Ledger {
@@ -163,7 +171,7 @@ fn routes() -> Routes {
 pub(crate) fn router(gateway: Gateway) -> Router {
     routes()
         .router
-        .route_layer(from_fn_with_state(gateway.clone(), auth::authenticate))
+        .route_layer(from_fn_with_state(gateway.clone(), auth::admit))
         .method_not_allowed_fallback(wrong_method)
         .fallback(no_route)
         .layer(DefaultBodyLimit::max(body::BODY_LIMIT))

@@ -1,10 +1,14 @@
 //! Connections: so many at a time, each with so long to send the head of a request, and at a stop
 //! so long to get its answer. What a request sends after its head is [`super::body`]'s to bound.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -22,6 +26,10 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 const LARGEST_HEAD: usize = 32 * 1024;
 /// The smallest pause after the system had no room for another connection.
 const OUT_OF_ROOM: Duration = Duration::from_millis(100);
+
+/// From where a request came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
 
 /// Serves until the stop, then answers what is in flight, within a limit. Who connects while there
 /// are as many connections as may be waits in the queue of the system.
@@ -43,8 +51,9 @@ pub(crate) async fn serve(
             accepted = listener.accept(), if connections.len() < limits.max_connections => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                connections.spawn(serve_one(stream, router.clone(), limits, stop.clone()));
+            Ok((stream, peer)) => {
+                let (router, peer) = (router.clone(), Peer(peer.ip()));
+                connections.spawn(serve_one(stream, peer, router, limits, stop.clone()));
             }
             Err(error) => {
                 // Mostly: no more file descriptors. They come back as connections end.
@@ -64,16 +73,27 @@ pub(crate) async fn serve(
     }
 }
 
-async fn serve_one(stream: TcpStream, router: Router, limits: Limits, stop: CancellationToken) {
+async fn serve_one(
+    stream: TcpStream,
+    peer: Peer,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) {
     // An answer is one small write; waiting to fill a packet would only delay it.
     if let Err(error) = stream.set_nodelay(true) {
         warn!(%error, "TCP_NODELAY is not set");
     }
+    let router = TowerToHyperService::new(router);
+    let answers = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_within)
         .max_buf_size(LARGEST_HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), answers);
     let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,

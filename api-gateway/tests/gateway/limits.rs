@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use api_gateway::{AuthConfig, Limits};
+use api_gateway::{AuthConfig, Limits, RateLimit};
 use reqwest::StatusCode;
 use saga::bus::Health;
 use serde_json::{Value, json};
@@ -155,4 +155,72 @@ async fn a_caller_that_waits_for_too_many_sagas_is_429_and_others_are_not() {
     };
     let (first, ()) = tokio::join!(waits, others);
     assert_eq!(first.status(), StatusCode::OK);
+}
+
+fn two_an_hour() -> Limits {
+    let (requests, window) = (2, Duration::from_secs(3600));
+    Limits {
+        rate_limit: Some(RateLimit { requests, window }),
+        ..Limits::default()
+    }
+}
+
+#[tokio::test]
+async fn without_a_rate_limit_nothing_is_said_of_one() {
+    let gateway = limited(Limits::default()).await;
+    let response = gateway.post(GOOD).await;
+    assert!(!response.headers().contains_key("ratelimit"));
+    assert!(!response.headers().contains_key("ratelimit-policy"));
+}
+
+#[tokio::test]
+async fn who_sends_too_much_is_429_and_told_when_to_come_again() {
+    let gateway = limited(two_an_hour()).await;
+    for left in ["\"default\";r=1;t=1800", "\"default\";r=0;t=3600"] {
+        let response = gateway.post(GOOD).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(
+            response.headers()["ratelimit-policy"],
+            "\"default\";q=2;w=3600"
+        );
+        assert_eq!(response.headers()["ratelimit"], left);
+    }
+    let before = gateway.bus.published.lock().unwrap().len();
+    let response = gateway.post(GOOD).await;
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    let after: u64 = response.headers()["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((1..=1800).contains(&after), "{after}");
+    assert!(response.headers().contains_key("ratelimit"));
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(
+        (&body["type"], &body["code"]),
+        (&json!("/problems/too-many-requests"), &json!(1002))
+    );
+    assert_eq!(gateway.bus.published.lock().unwrap().len(), before);
+    assert_eq!(gateway.get("/livez").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn each_token_has_its_own_rate_and_bad_tokens_use_up_their_senders() {
+    let (files, key) = (KeyFiles::new(), Signer::secret());
+    let auth = files.config(&[&Signer::ed25519("one")]);
+    let gateway = Running::limited(FakeBus::new(completed), two_an_hour(), auth).await;
+    let status = async |token: &str| gateway.send(token, ("GET", "/sagas", "")).await.status();
+    let [own, other] = ["7", "8"].map(|subject| key.token(&claims(subject, "")));
+    for (token, expected) in [
+        (&*own, StatusCode::OK),
+        (&own, StatusCode::OK),
+        (&own, StatusCode::TOO_MANY_REQUESTS),
+        (&other, StatusCode::OK),
+        ("bad", StatusCode::UNAUTHORIZED),
+        ("bad", StatusCode::UNAUTHORIZED),
+        ("bad", StatusCode::TOO_MANY_REQUESTS),
+        (&other, StatusCode::OK),
+    ] {
+        assert_eq!(status(token).await, expected, "{token}");
+    }
 }
