@@ -29,14 +29,16 @@ fn command(saga: u128) -> Event {
 
 /// Two sagas, one of them twice.
 fn recorded() -> String {
-    let mut writer = Writer::new(Vec::new(), &Header::of("a test")).unwrap();
+    let mut writer = Writer::new(Vec::new(), &Header::of("a test")).expect("memory");
     for (position, saga) in [(7, 1), (8, 3), (11, 1)] {
         let position = JournalPosition(position);
-        writer.message(position, &command(saga)).unwrap();
+        writer
+            .message(position, &command(saga))
+            .expect("memory");
     }
-    let (bytes, counts) = writer.finish().unwrap();
+    let (bytes, counts) = writer.finish().expect("memory");
     assert_eq!((counts.messages, counts.sagas), (3, 2));
-    String::from_utf8(bytes).unwrap()
+    String::from_utf8(bytes).expect("JSON is text")
 }
 
 /// What can be read of it, and the error that ends it.

@@ -25,6 +25,12 @@ pub enum ReadError {
     Miscounted { line: u64, said: u64, found: u64 },
     #[error("line {line} comes after the line that ends the recording")]
     AfterTheEnd { line: u64 },
+    #[error("was changed while it was read, at byte {offset}")]
+    Changed {
+        offset: u64,
+        #[source]
+        problem: LineProblem,
+    },
 }
 
 /// What is wrong with one line.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use events::{Event, RegistId, TicketId, UserId, UserTicketId};
+use events::{Event, RegistId, SagaId, TicketId, UserId, UserTicketId};
 use saga::decision::{Changes, Decision, Snapshot};
 use saga::failure::Failure;
 use saga::store::memory::DecisionTable;
@@ -25,12 +25,19 @@ struct Tables {
 }
 
 /// The rows, and the unique indexes on them.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Rows {
     live: BTreeMap<RegistId, Regist>,
     keys: BTreeSet<(UserId, TicketId)>,
     /// The live registration of a ticket; none is a tombstone.
     places: BTreeMap<UserTicketId, Option<RegistId>>,
+}
+
+/// What a transaction has done, to be taken back if it fails.
+enum Deed {
+    Added(RegistId),
+    Removed(Regist),
+    Closed(UserTicketId),
 }
 
 /// Two registrations were given one id: the primary key of `regist` is violated.
@@ -42,6 +49,32 @@ impl MemoryStore {
     /// The live registrations.
     pub fn regists(&self) -> Vec<Regist> {
         self.tables().rows.live.values().cloned().collect()
+    }
+
+    /// The live registration with this ticket, if there is one.
+    pub fn regist_with(&self, ticket: UserTicketId) -> Option<Regist> {
+        let rows = &self.tables().rows;
+        let id = rows.places.get(&ticket)?.as_ref()?;
+        rows.live.get(id).cloned()
+    }
+
+    /// Whether nobody will ever be registered with this ticket again.
+    pub fn is_closed(&self, ticket: UserTicketId) -> bool {
+        self.tables().rows.places.get(&ticket) == Some(&None)
+    }
+
+    /// Takes rows out, for a replay that will not hear of these sagas and tickets again.
+    pub fn forget(&self, sagas: &[SagaId], tickets: &[UserTicketId]) {
+        let tables = &mut *self.tables();
+        tables.decisions.forget(sagas);
+        for ticket in tickets {
+            if let Some(Some(id)) = tables.rows.places.remove(ticket)
+                && let Some(regist) = tables.rows.live.remove(&id)
+            {
+                let key = (regist.user_id, regist.ticket_id);
+                tables.rows.keys.remove(&key);
+            }
+        }
     }
 
     pub fn decisions(&self) -> Vec<Decision> {
@@ -72,12 +105,7 @@ impl Store<RegistDecider> for MemoryStore {
     async fn commit(&self, changes: &Changes<Effect>) -> Result<(), Failure> {
         let tables = &mut *self.tables();
         let staged = tables.decisions.stage(changes)?;
-        // What fails halfway leaves nothing behind.
-        let mut rows = tables.rows.clone();
-        for effect in &changes.effects {
-            rows.apply(effect)?;
-        }
-        tables.rows = rows;
+        tables.rows.apply_all(&changes.effects)?;
         tables.decisions.write(staged);
         Ok(())
     }
@@ -98,30 +126,54 @@ impl Rows {
         }
     }
 
-    fn apply(&mut self, effect: &Effect) -> Result<(), Failure> {
+    /// What fails halfway leaves nothing behind.
+    fn apply_all(&mut self, effects: &[Effect]) -> Result<(), Failure> {
+        let mut done = Vec::with_capacity(effects.len());
+        let applied = effects
+            .iter()
+            .try_for_each(|effect| self.apply(effect, &mut done));
+        if applied.is_err() {
+            for deed in done.into_iter().rev() {
+                self.take_back(deed);
+            }
+        }
+        applied
+    }
+
+    fn apply(&mut self, effect: &Effect, done: &mut Vec<Deed>) -> Result<(), Failure> {
         match effect {
-            Effect::Create(regist) => self.add(regist.clone()),
+            Effect::Create(regist) => self.add(regist.clone(), done),
             Effect::Move { to, from, .. } => {
-                let old = self.remove(to.id)?;
-                if old.user_ticket_id != *from {
+                if self.remove(to.id, done)? != *from {
                     return Err(Failure::Conflict);
                 }
-                self.add(to.clone())
+                self.add(to.clone(), done)
             }
-            Effect::Cancel { id, .. } => self.remove(*id).map(drop),
+            Effect::Cancel { id, .. } => self.remove(*id, done).map(drop),
             Effect::Close(tombstone) => {
                 if let Some(id) = tombstone.of {
-                    self.remove(id)?;
+                    self.remove(id, done)?;
                 }
-                match self.places.insert(tombstone.user_ticket_id, None) {
-                    None => Ok(()),
-                    Some(_) => Err(Failure::Conflict),
+                let place = tombstone.user_ticket_id;
+                if self.places.contains_key(&place) {
+                    return Err(Failure::Conflict);
                 }
+                self.places.insert(place, None);
+                done.push(Deed::Closed(place));
+                Ok(())
             }
         }
     }
 
-    fn add(&mut self, regist: Regist) -> Result<(), Failure> {
+    fn take_back(&mut self, deed: Deed) {
+        match deed {
+            Deed::Added(id) => drop(self.take(id)),
+            Deed::Removed(regist) => self.put(regist),
+            Deed::Closed(place) => drop(self.places.remove(&place)),
+        }
+    }
+
+    fn add(&mut self, regist: Regist, done: &mut Vec<Deed>) -> Result<(), Failure> {
         if self.live.contains_key(&regist.id) {
             return Err(Failure::handling(Duplicate(regist.id)));
         }
@@ -129,17 +181,29 @@ impl Rows {
         if self.keys.contains(&key) || self.places.contains_key(&regist.user_ticket_id) {
             return Err(Failure::Conflict);
         }
-        self.keys.insert(key);
-        self.places.insert(regist.user_ticket_id, Some(regist.id));
-        self.live.insert(regist.id, regist);
+        done.push(Deed::Added(regist.id));
+        self.put(regist);
         Ok(())
     }
 
-    /// One that another replica has deleted meanwhile is a conflict.
-    fn remove(&mut self, id: RegistId) -> Result<Regist, Failure> {
-        let regist = self.live.remove(&id).ok_or(Failure::Conflict)?;
+    /// The ticket that it had. One that another replica has deleted meanwhile is a conflict.
+    fn remove(&mut self, id: RegistId, done: &mut Vec<Deed>) -> Result<UserTicketId, Failure> {
+        let regist = self.take(id).ok_or(Failure::Conflict)?;
+        let ticket = regist.user_ticket_id;
+        done.push(Deed::Removed(regist));
+        Ok(ticket)
+    }
+
+    fn put(&mut self, regist: Regist) {
+        self.keys.insert((regist.user_id, regist.ticket_id));
+        self.places.insert(regist.user_ticket_id, Some(regist.id));
+        self.live.insert(regist.id, regist);
+    }
+
+    fn take(&mut self, id: RegistId) -> Option<Regist> {
+        let regist = self.live.remove(&id)?;
         self.keys.remove(&(regist.user_id, regist.ticket_id));
         self.places.remove(&regist.user_ticket_id);
-        Ok(regist)
+        Some(regist)
     }
 }
