@@ -32,9 +32,7 @@ fn recorded() -> String {
     let mut writer = Writer::new(Vec::new(), &Header::of("a test")).expect("memory");
     for (position, saga) in [(7, 1), (8, 3), (11, 1)] {
         let position = JournalPosition(position);
-        writer
-            .message(position, &command(saga))
-            .expect("memory");
+        writer.message(position, &command(saga)).expect("memory");
     }
     let (bytes, counts) = writer.finish().expect("memory");
     assert_eq!((counts.messages, counts.sagas), (3, 2));

@@ -5,6 +5,7 @@
 
 mod coverage;
 mod progress;
+mod verify;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ struct Arguments {
 enum Command {
     /// Which paths of the choreography table recordings contain
     Coverage(coverage::Flags),
+    /// Replay recorded commands with the participants of this build, and compare
+    Verify(verify::Flags),
 }
 
 /// What a subcommand found.
@@ -48,6 +51,7 @@ pub(crate) fn run() -> ExitCode {
     let Arguments { json, command } = Arguments::parse();
     let outcome = match command {
         Command::Coverage(flags) => coverage::run(&flags, json),
+        Command::Verify(flags) => verify::run(&flags, json),
     };
     match outcome {
         Ok(Done::AsExpected) => ExitCode::SUCCESS,

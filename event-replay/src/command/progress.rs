@@ -50,6 +50,15 @@ fn bar(bytes: u64, doing: &'static str) -> ProgressBar {
         .with_message(doing)
 }
 
+/// A bar of messages, whose number is known later.
+pub(super) fn message_bar(doing: &'static str) -> ProgressBar {
+    let template = "{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}";
+    let style = ProgressStyle::with_template(template).expect("the template is right");
+    ProgressBar::no_length()
+        .with_style(style)
+        .with_message(doing)
+}
+
 /// Says so if a recording is not whole.
 pub(super) fn warn_of(path: &Path, ending: &Ending) {
     match ending {

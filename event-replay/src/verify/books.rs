@@ -8,9 +8,7 @@
 
 use std::collections::HashMap;
 
-use events::{
-    Event, Message, Reason, RegistId, SagaId, TicketId, UserId, UserTicketId,
-};
+use events::{Event, Message, Reason, RegistId, SagaId, TicketId, UserId, UserTicketId};
 use serde_json::{Value, json};
 
 use super::cast::Cast;
@@ -174,7 +172,10 @@ impl Books {
         self.places
             .insert(ticket, Place::Registered { id, key, held_by });
         other.map(|other| Unjustified {
-            needed: format!("no live registration of user {} for ticket {}", key.0, key.1),
+            needed: format!(
+                "no live registration of user {} for ticket {}",
+                key.0, key.1
+            ),
             found: format!("one with userTicketId {other}"),
         })
     }

@@ -38,7 +38,8 @@ impl Groups {
         for saga in 0..sagas {
             self.towards[saga as usize] = self.find(saga);
         }
-        self.members.sort_by_key(|saga| self.towards[*saga as usize]);
+        self.members
+            .sort_by_key(|saga| self.towards[*saga as usize]);
     }
 
     /// The saga that stands for the group.

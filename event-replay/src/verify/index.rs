@@ -140,7 +140,8 @@ impl Index {
 
     /// Whether it can be replayed: its command is recorded.
     pub(super) fn has_command(&self, saga: u32) -> bool {
-        self.kind(saga).is_some_and(|kind| self.has(saga, kind.start))
+        self.kind(saga)
+            .is_some_and(|kind| self.has(saga, kind.start))
     }
 
     /// The message that ended the saga in the recording.

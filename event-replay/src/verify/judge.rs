@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::books::{Books, Mismatch};
 use super::cast::Cast;
 use super::index::{Index, Pages};
-use super::replay::UnderWay;
 use super::report::KEPT;
+use super::under_way::UnderWay;
 use super::{End, Finding, Options, Order, ReadError, Report, SagaDifference};
 
 pub(super) struct Judge<'a> {
@@ -146,7 +146,11 @@ impl<'a> Judge<'a> {
     fn state(&self, ticket: UserTicketId, cast: &Cast) -> Vec<Finding> {
         let mismatches = self.books.compare(ticket, cast).into_iter();
         let findings = mismatches.map(|Mismatch { row, said, found }| {
-            let owner = if row.starts_with("regist") { REGIST_WORKER } else { TICKET_WORKER };
+            let owner = if row.starts_with("regist") {
+                REGIST_WORKER
+            } else {
+                TICKET_WORKER
+            };
             Finding {
                 at: format!("state of {}", owner.0),
                 message: row,
@@ -169,9 +173,8 @@ impl<'a> Judge<'a> {
         let (replayed, recorded) = (self.end(saga, over), index.end(saga));
         let group = self.groups.entry(root).or_insert_with(|| {
             let members = index.groups.members(root).iter();
-            let replayed = members.filter(|saga| {
-                index.has_command(**saga) && !index.decisions(**saga).is_empty()
-            });
+            let replayed = members
+                .filter(|saga| index.has_command(**saga) && !index.decisions(**saga).is_empty());
             Group {
                 left: replayed.count(),
                 sagas: Vec::new(),

@@ -19,6 +19,7 @@ mod judge;
 mod order;
 mod replay;
 mod report;
+mod under_way;
 
 use std::io::{Read, Seek};
 

@@ -51,7 +51,9 @@ impl Lane {
 
     fn line(&mut self, index: &Index, decision: u32) -> &mut VecDeque<u32> {
         let answer = index.messages[decision as usize].message_type;
-        let step = index.answered_step(answer).expect("a decision is an answer");
+        let step = index
+            .answered_step(answer)
+            .expect("a decision is an answer");
         let known = self.lines.iter().position(|(of, _)| *of == step.service);
         let at = known.unwrap_or_else(|| {
             self.lines.push((step.service, VecDeque::new()));
@@ -61,11 +63,7 @@ impl Lane {
     }
 
     /// The earliest of those that every participant has next, if what it answers is there.
-    pub(super) fn next(
-        &mut self,
-        index: &Index,
-        is_there: impl Fn(u32) -> bool,
-    ) -> Option<Next> {
+    pub(super) fn next(&mut self, index: &Index, is_there: impl Fn(u32) -> bool) -> Option<Next> {
         let time = |decision: &u32| index.messages[*decision as usize].time;
         let first = |only_ready: bool| {
             let heads = self.lines.iter().enumerate();

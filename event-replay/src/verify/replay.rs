@@ -8,19 +8,19 @@ use std::io::{Read, Seek};
 use std::time::Duration;
 
 use events::choreography::{self, Service, Step};
-use events::{Event, MessageType, Reason, SagaId, Timestamp, UserTicketId};
+use events::{Event, SagaId, Timestamp};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use saga::decision::Moment;
-use saga::failure::{Failure, chain};
-use serde_json::{Value, json};
+use saga::failure::Failure;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::cast::Cast;
-use super::compare::differences;
 use super::index::{Index, Pages};
 use super::judge::Judge;
 use super::order::{Lanes, Next};
+use super::under_way::UnderWay;
 use super::{Finding, Options, Progress, ReadError, Report};
 
 /// An event is handed again within so many turns: while its saga is under way, after it, and among
@@ -44,60 +44,12 @@ pub(super) struct Replay<'a, R> {
     read: u64,
 }
 
-/// A saga that is being replayed.
-#[derive(Debug, Default)]
-pub(super) struct UnderWay {
-    /// Events that are to be handed to a participant when their turn comes.
-    waiting: Vec<Event>,
-    /// Recorded decisions that were not made yet.
-    left: usize,
-    /// Events that are to be handed again.
-    again: usize,
-    /// What was published.
-    pub(super) said: Types,
-    /// What was handed to a participant.
-    pub(super) asked: Types,
-    /// What was not there when its turn came.
-    unreached: Types,
-    pub(super) reason: Option<Reason>,
-    pub(super) tickets: Vec<UserTicketId>,
-    pub(super) findings: Vec<Finding>,
-}
-
-impl UnderWay {
-    /// Of a saga that was over before this was found.
-    pub(super) fn with(findings: Vec<Finding>) -> Self {
-        Self {
-            findings,
-            ..Self::default()
-        }
-    }
-}
-
-/// A set of message types.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Types(u64);
-
 /// An event that was handled, to be handed to its participant again.
 struct Again {
     saga: u32,
     event: Event,
     moment: Moment,
     answer: Event,
-}
-
-impl Types {
-    fn add(&mut self, message: MessageType) {
-        self.0 |= 1 << message as u32;
-    }
-
-    pub(super) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    pub(super) fn has(self, message: MessageType) -> bool {
-        self.0 & (1 << message as u32) != 0
-    }
 }
 
 impl<'a, R: Read + Seek> Replay<'a, R> {
@@ -159,7 +111,7 @@ impl<'a, R: Read + Seek> Replay<'a, R> {
         let recorded = self.index.messages[decision as usize];
         let saga = recorded.saga;
         let step = step_answered(self.index, decision);
-        let event = match self.take(saga, step.on) {
+        let event = match self.saga(saga).take(step.on) {
             Some(event) => event,
             None => self.command(saga, step)?,
         };
@@ -185,19 +137,12 @@ impl<'a, R: Read + Seek> Replay<'a, R> {
         })
     }
 
-    /// The event that waits for this step, if it was published by a participant.
-    fn take(&mut self, saga: u32, on: MessageType) -> Option<Event> {
-        let waiting = &mut self.saga(saga).waiting;
-        let at = waiting
-            .iter()
-            .position(|event| event.message_type() == on)?;
-        Some(waiting.swap_remove(at))
-    }
-
     /// The recorded command. If it was sent more than once, the one that was answered first.
     fn command(&mut self, saga: u32, step: &'static Step) -> Result<Event, ReadError> {
         let mut copies = self.index.copies(saga, step.on);
-        let first = copies.next().expect("a saga without its command is not replayed");
+        let first = copies
+            .next()
+            .expect("a saga without its command is not replayed");
         let command = self.pages.read(first)?;
         self.read += 1;
         let Some(answer) = self.index.answers(saga, step).next() else {
@@ -212,7 +157,12 @@ impl<'a, R: Read + Seek> Replay<'a, R> {
             let copy = self.pages.read(copy)?;
             self.read += 1;
             let taken_over = |event: &Event| {
-                let Event { deadline, reply_to, traceparent, .. } = event;
+                let Event {
+                    deadline,
+                    reply_to,
+                    traceparent,
+                    ..
+                } = event;
                 (*deadline, reply_to.clone(), traceparent.clone())
             };
             if taken_over(&copy) == taken_over(&answer) {
@@ -220,6 +170,11 @@ impl<'a, R: Read + Seek> Replay<'a, R> {
             }
         }
         Ok(command)
+    }
+
+    fn is_started_once(&self, saga: u32) -> bool {
+        let start = self.index.kind(saga).map(|kind| kind.start);
+        start.is_some_and(|start| self.index.copies(saga, start).count() == 1)
     }
 
     /// Hands an event to its participant and compares the answer. Returns what is to be handed on at
@@ -243,11 +198,13 @@ impl<'a, R: Read + Seek> Replay<'a, R> {
         let answer = match answer {
             Ok(answer) => answer,
             Err(failure) => {
-                self.find_failure(saga, at, answers.first(), &failure);
+                self.saga(saga).failed(at, answers.first(), &failure);
                 return Ok(None);
             }
         };
-        self.compare(saga, &at, &answers, &answer);
+        let is_started_once = self.is_started_once(saga);
+        self.saga(saga)
+            .compare(&at, &answers, &answer, is_started_once);
         self.enter(saga, at, &event, &answer);
         let next = self.go_on(saga, &answer);
         self.plan_again(saga, event, moment, answer);
@@ -270,75 +227,10 @@ impl<'a, R: Read + Seek> Replay<'a, R> {
             self.cast.crash(service);
             let second = self.cast.react(service, event, later(moment)).await?;
             let at = format!("{} on {}, after a crash", service.0, event.message_type());
-            self.compare_again(saga, at, &answer, &second);
+            self.saga(saga).compare_again(&at, &answer, &second);
             answer = second;
         }
         Ok(answer)
-    }
-
-    fn compare(&mut self, saga: u32, at: &str, recorded: &[Event], answer: &Event) {
-        let start = self.index.kind(saga).map(|kind| kind.start);
-        let is_started_once = start.is_some_and(|start| {
-            let mut copies = self.index.copies(saga, start);
-            copies.next().is_some() && copies.next().is_none()
-        });
-        let mut findings = Vec::new();
-        for (copy, recorded) in recorded.iter().enumerate() {
-            let at = match copy {
-                0 => at.to_owned(),
-                _ => format!("{at}, published again"),
-            };
-            for different in differences(recorded, answer, is_started_once && copy == 0) {
-                findings.push(Finding {
-                    at: at.clone(),
-                    message: recorded.message_type().to_string(),
-                    field: different.field,
-                    recorded: different.recorded,
-                    replayed: different.replayed,
-                    in_any_order: false,
-                });
-            }
-        }
-        if recorded.is_empty() {
-            findings.push(Finding {
-                at: at.to_owned(),
-                message: answer.message_type().to_string(),
-                field: "message".to_owned(),
-                recorded: Value::Null,
-                replayed: json!("published"),
-                in_any_order: false,
-            });
-        }
-        self.saga(saga).findings.extend(findings);
-    }
-
-    /// The same again, to the letter, is the one promise.
-    fn compare_again(&mut self, saga: u32, at: String, first: &Event, second: &Event) {
-        if first == second {
-            return;
-        }
-        let findings = differences(first, second, true).into_iter();
-        let findings = findings.map(|different| Finding {
-            at: at.clone(),
-            message: first.message_type().to_string(),
-            field: different.field,
-            recorded: different.recorded,
-            replayed: different.replayed,
-            in_any_order: true,
-        });
-        self.saga(saga).findings.extend(findings);
-    }
-
-    fn find_failure(&mut self, saga: u32, at: String, recorded: Option<&Event>, failure: &Failure) {
-        let expected = recorded.map(|event| event.message_type().to_string());
-        self.saga(saga).findings.push(Finding {
-            at,
-            message: expected.clone().unwrap_or_default(),
-            field: "answer".to_owned(),
-            recorded: json!(expected),
-            replayed: json!(chain(failure)),
-            in_any_order: true,
-        });
     }
 
     fn enter(&mut self, saga: u32, at: String, event: &Event, answer: &Event) {
@@ -419,8 +311,8 @@ impl<'a, R: Read + Seek> Replay<'a, R> {
             let service = step.expect("it was handled before").service;
             let at = format!("{} on {on}, delivered again", service.0);
             match self.react(saga, service, &event, later(moment)).await {
-                Ok(second) => self.compare_again(saga, at, &answer, &second),
-                Err(failure) => self.find_failure(saga, at, Some(&answer), &failure),
+                Ok(second) => self.saga(saga).compare_again(&at, &answer, &second),
+                Err(failure) => self.saga(saga).failed(at, Some(&answer), &failure),
             }
             self.saga(saga).again -= 1;
             self.judge_if_over(saga)?;
