@@ -265,7 +265,11 @@ fn cancel_one(dice: &mut Dice, _: u128) -> Message {
 fn remove_one(dice: &mut Dice, _: u128) -> Message {
     let ticket = dice.some_regist().map(|(_, ticket)| ticket);
     let user_ticket_id = ticket.unwrap_or_else(|| some_ticket(dice));
-    RemoveTicket { user_ticket_id }.into()
+    RemoveTicket {
+        user_ticket_id,
+        user_id: None,
+    }
+    .into()
 }
 
 fn held(dice: &mut Dice, saga: u128) -> Message {

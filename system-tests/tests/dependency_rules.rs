@@ -14,6 +14,7 @@ const NOT_PARTICIPANTS: &[&str] = &[
     "api-gateway",
     "all-in-one",
     "dead-letters",
+    "event-replay",
     "bench",
     "simulation",
     "system-tests",
@@ -23,6 +24,7 @@ const NOT_PARTICIPANTS: &[&str] = &[
 const TOPS: &[&str] = &[
     "all-in-one",
     "dead-letters",
+    "event-replay",
     "bench",
     "simulation",
     "system-tests",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use events::{Event, RegistId, TicketId, UserId, UserTicketId};
+use events::{Event, RegistId, SagaId, TicketId, UserId, UserTicketId};
 use saga::decision::{Changes, Decision, Snapshot};
 use saga::failure::Failure;
 use saga::store::memory::DecisionTable;
@@ -25,12 +25,19 @@ struct Tables {
 }
 
 /// The rows, and the unique indexes on them.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Rows {
     live: BTreeMap<RegistId, Regist>,
     keys: BTreeSet<(UserId, TicketId)>,
     /// The live registration of a ticket; none is a tombstone.
     places: BTreeMap<UserTicketId, Option<RegistId>>,
+}
+
+/// What a transaction has done, to be taken back if it fails.
+enum Deed {
+    Added(RegistId),
+    Removed(Regist),
+    Closed(UserTicketId),
 }
 
 /// Two registrations were given one id: the primary key of `regist` is violated.
@@ -42,6 +49,32 @@ impl MemoryStore {
     /// The live registrations.
     pub fn regists(&self) -> Vec<Regist> {
         self.tables().rows.live.values().cloned().collect()
+    }
+
+    /// The live registration with this ticket, if there is one.
+    pub fn regist_with(&self, ticket: UserTicketId) -> Option<Regist> {
+        let rows = &self.tables().rows;
+        let id = rows.places.get(&ticket)?.as_ref()?;
+        rows.live.get(id).cloned()
+    }
+
+    /// Whether nobody will ever be registered with this ticket again.
+    pub fn is_closed(&self, ticket: UserTicketId) -> bool {
+        self.tables().rows.places.get(&ticket) == Some(&None)
+    }
+
+    /// Takes rows out, for a replay that will not hear of these sagas and tickets again.
+    pub fn forget(&self, sagas: &[SagaId], tickets: &[UserTicketId]) {
+        let tables = &mut *self.tables();
+        tables.decisions.forget(sagas);
+        for ticket in tickets {
+            if let Some(Some(id)) = tables.rows.places.remove(ticket)
+                && let Some(regist) = tables.rows.live.remove(&id)
+            {
+                let key = (regist.user_id, regist.ticket_id);
+                tables.rows.keys.remove(&key);
+            }
+        }
     }
 
     pub fn decisions(&self) -> Vec<Decision> {
@@ -72,18 +105,7 @@ impl Store<RegistDecider> for MemoryStore {
     async fn commit(&self, changes: &Changes<Effect>) -> Result<(), Failure> {
         let tables = &mut *self.tables();
         let staged = tables.decisions.stage(changes)?;
-        // What fails halfway leaves nothing behind.
-        let mut rows = tables.rows.clone();
-        let mut moved = BTreeSet::new();
-        for effect in &changes.effects {
-            // As in SQL, where one statement changes a row once, from what it was before.
-            let again = matches!(effect, Effect::Move { to, .. } if !moved.insert(to.id));
-            if again {
-                return Err(Failure::Conflict);
-            }
-            rows.apply(effect)?;
-        }
-        tables.rows = rows;
+        tables.rows.apply_all(&changes.effects)?;
         tables.decisions.write(staged);
         Ok(())
     }
@@ -104,27 +126,55 @@ impl Rows {
         }
     }
 
-    fn apply(&mut self, effect: &Effect) -> Result<(), Failure> {
-        match effect {
-            Effect::Create(regist) => self.add(regist.clone()),
-            Effect::Move { from, to, .. } => {
-                self.remove(*from)?;
-                self.add(to.clone())
+    /// What fails halfway leaves nothing behind.
+    fn apply_all(&mut self, effects: &[Effect]) -> Result<(), Failure> {
+        let mut done = Vec::with_capacity(effects.len());
+        let mut moved = BTreeSet::new();
+        let applied = effects.iter().try_for_each(|effect| match effect {
+            // As in SQL, where one statement changes a row once, from what it was before.
+            Effect::Move { to, .. } if !moved.insert(to.id) => Err(Failure::Conflict),
+            effect => self.apply(effect, &mut done),
+        });
+        if applied.is_err() {
+            for deed in done.into_iter().rev() {
+                self.take_back(deed);
             }
-            Effect::Cancel { of, .. } => self.remove(*of),
+        }
+        applied
+    }
+
+    fn apply(&mut self, effect: &Effect, done: &mut Vec<Deed>) -> Result<(), Failure> {
+        match effect {
+            Effect::Create(regist) => self.add(regist.clone(), done),
+            Effect::Move { from, to, .. } => {
+                self.remove(*from, done)?;
+                self.add(to.clone(), done)
+            }
+            Effect::Cancel { of, .. } => self.remove(*of, done),
             Effect::Close(tombstone) => {
                 if let Some(seen) = tombstone.of {
-                    self.remove(seen)?;
+                    self.remove(seen, done)?;
                 }
-                match self.places.insert(tombstone.user_ticket_id, None) {
-                    None => Ok(()),
-                    Some(_) => Err(Failure::Conflict),
+                let place = tombstone.user_ticket_id;
+                if self.places.contains_key(&place) {
+                    return Err(Failure::Conflict);
                 }
+                self.places.insert(place, None);
+                done.push(Deed::Closed(place));
+                Ok(())
             }
         }
     }
 
-    fn add(&mut self, regist: Regist) -> Result<(), Failure> {
+    fn take_back(&mut self, deed: Deed) {
+        match deed {
+            Deed::Added(id) => drop(self.take(id)),
+            Deed::Removed(regist) => self.put(regist),
+            Deed::Closed(place) => drop(self.places.remove(&place)),
+        }
+    }
+
+    fn add(&mut self, regist: Regist, done: &mut Vec<Deed>) -> Result<(), Failure> {
         if self.live.contains_key(&regist.id) {
             return Err(Failure::handling(Duplicate(regist.id)));
         }
@@ -132,20 +182,30 @@ impl Rows {
         if self.keys.contains(&key) || self.places.contains_key(&regist.user_ticket_id) {
             return Err(Failure::Conflict);
         }
-        self.keys.insert(key);
-        self.places.insert(regist.user_ticket_id, Some(regist.id));
-        self.live.insert(regist.id, regist);
+        done.push(Deed::Added(regist.id));
+        self.put(regist);
         Ok(())
     }
 
     /// One that was moved or deleted meanwhile is a conflict.
-    fn remove(&mut self, seen: Seen) -> Result<(), Failure> {
-        let regist = self.live.remove(&seen.id).ok_or(Failure::Conflict)?;
-        if regist.seen() != seen {
+    fn remove(&mut self, seen: Seen, done: &mut Vec<Deed>) -> Result<(), Failure> {
+        if self.live.get(&seen.id).map(Regist::seen) != Some(seen) {
             return Err(Failure::Conflict);
         }
+        done.extend(self.take(seen.id).map(Deed::Removed));
+        Ok(())
+    }
+
+    fn put(&mut self, regist: Regist) {
+        self.keys.insert((regist.user_id, regist.ticket_id));
+        self.places.insert(regist.user_ticket_id, Some(regist.id));
+        self.live.insert(regist.id, regist);
+    }
+
+    fn take(&mut self, id: RegistId) -> Option<Regist> {
+        let regist = self.live.remove(&id)?;
         self.keys.remove(&(regist.user_id, regist.ticket_id));
         self.places.remove(&regist.user_ticket_id);
-        Ok(())
+        Some(regist)
     }
 }

@@ -54,6 +54,13 @@ impl DecisionTable {
         self.0.extend(staged.0);
     }
 
+    /// Takes rows out, for a replay that will not hear of these sagas again.
+    pub fn forget(&mut self, sagas: &[SagaId]) {
+        for saga in sagas {
+            self.0.remove(saga);
+        }
+    }
+
     /// Every row, by saga.
     pub fn rows(&self) -> impl Iterator<Item = &Decision> {
         self.0.values()

@@ -44,6 +44,20 @@ impl MemoryStore {
         self.tables().tickets.values().cloned().collect()
     }
 
+    /// The row of this ticket, if there is one.
+    pub fn ticket(&self, id: UserTicketId) -> Option<Row> {
+        self.tables().tickets.get(&id).cloned()
+    }
+
+    /// Takes rows out, for a replay that will not hear of these sagas and tickets again.
+    pub fn forget(&self, sagas: &[SagaId], tickets: &[UserTicketId]) {
+        let tables = &mut *self.tables();
+        tables.decisions.forget(sagas);
+        for ticket in tickets {
+            tables.tickets.remove(ticket);
+        }
+    }
+
     pub fn decisions(&self) -> Vec<Decision> {
         self.tables().decisions.rows().cloned().collect()
     }
