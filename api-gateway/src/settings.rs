@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use saga::Tasks;
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,7 @@ pub struct HttpFlags {
 #[serde(default)]
 pub struct HttpConfig {
     pub listen: SocketAddr,
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "saga::config::duration")]
     pub wait_limit: Duration,
 }
 
@@ -40,15 +40,6 @@ impl Default for HttpConfig {
             wait_limit: WAIT_LIMIT,
         }
     }
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = saga::config::text(deserializer)?;
-    humantime::parse_duration(&text).map_err(|error| {
-        de::Error::custom(format!(
-            "{text:?} is no duration like 500ms or 10s ({error})"
-        ))
-    })
 }
 
 /// What one gateway replica is.

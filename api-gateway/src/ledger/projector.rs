@@ -117,6 +117,9 @@ impl Projector {
             if let Err(over) = stepped {
                 return over;
             }
+            if let Some(cursor) = desk.cursor() {
+                reader.keep_after(cursor);
+            }
         }
     }
 

@@ -109,6 +109,7 @@ impl Bus for FakeBus {
         let after = match from {
             JournalStart::First => None,
             JournalStart::After(position) => Some(position.0),
+            JournalStart::Time(_) | JournalStart::Last => unreachable!("the ledger has a cursor"),
         };
         self.read_from.lock().unwrap().push(after);
         Ok(Box::new(Reader {

@@ -22,6 +22,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "operations",
         include_str!("migrations/0002_operations.sql"),
     ),
+    (
+        3,
+        "journal time",
+        include_str!("migrations/0003_journal_time.sql"),
+    ),
 ];
 
 /// The one writer waits for nobody but an operator's shell or a checkpoint of a dying process.
