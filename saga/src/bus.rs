@@ -162,6 +162,8 @@ pub trait JournalReader: Send {
 #[derive(Debug)]
 pub struct JournalPage {
     pub entries: Vec<Result<Event, DecodeError>>,
+    /// Where each of them is. Those that were published in one message may share a position.
+    pub positions: Vec<JournalPosition>,
     /// Reading on from [`JournalStart::After`] this position continues behind this page.
     pub position: JournalPosition,
 }

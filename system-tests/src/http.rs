@@ -49,9 +49,24 @@ impl Connection {
         self.request("POST", path, body)
     }
 
+    /// Without waiting for the outcome.
+    pub fn post_async(&mut self, path: &str, body: &str) -> io::Result<Response> {
+        self.send("POST", path, "prefer: respond-async\r\n", body)
+    }
+
     pub fn request(&mut self, method: &str, path: &str, body: &str) -> io::Result<Response> {
+        self.send(method, path, "", body)
+    }
+
+    fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &str,
+    ) -> io::Result<Response> {
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n{headers}\
              content-length: {}\r\n\r\n{body}",
             self.address,
             body.len()

@@ -300,6 +300,7 @@ async fn gather(reader: &mut dyn JournalReader, page: &mut JournalPage) {
             return;
         };
         page.entries.extend(more.entries);
+        page.positions.extend(more.positions);
         page.position = more.position;
     }
 }

@@ -160,7 +160,9 @@ impl JournalReader for Reader {
         let entries: Vec<_> = journal[next..].iter().take(max).map(decode).collect();
         drop(journal);
         self.next += entries.len();
+        let position = |place| JournalPosition(i64::try_from(place).unwrap());
         JournalPage {
+            positions: (next..self.next).map(position).collect(),
             entries,
             position: JournalPosition(i64::try_from(self.next).unwrap() - 1),
         }

@@ -143,6 +143,10 @@ impl EmbeddedJournal {
                 .iter()
                 .map(|(_, json)| Event::from_json(json))
                 .collect(),
+            positions: rows
+                .iter()
+                .map(|(position, _)| JournalPosition(*position))
+                .collect(),
             position: JournalPosition(self.position),
         })
     }

@@ -5,6 +5,7 @@
 //! delivery with a delivery limit, retry delays, dead letters, prefetch, a journal. The [`engine`]
 //! is the only writer; publishers and consumers talk to it over one bounded queue.
 
+mod beside;
 mod consumer;
 mod dead_letters;
 mod desk;
@@ -47,6 +48,7 @@ use crate::bus::{
 use crate::failure::chain;
 use crate::retry::RetryPolicy;
 
+pub use self::beside::EmbeddedJournalFile;
 pub use self::dead_letters::EmbeddedDeadLetters;
 pub use self::file::OpenError;
 pub use self::retention::JournalRetention;

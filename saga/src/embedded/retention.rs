@@ -21,8 +21,9 @@ const MAX_BYTES: u64 = 20_000_000_000;
 
 /// A batch takes a few milliseconds, which a publisher may have to wait.
 const BATCH: usize = 1_000;
-/// How often to look whether something is old. Nobody waits for it.
-const LOOK: Duration = Duration::from_secs(10);
+/// How often to look whether something is old: one read of a batch, which an idle system hardly
+/// notices.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What the journal of the embedded bus keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -121,6 +121,7 @@ impl StreamReader {
         if offset >= next {
             page.entries.extend(decode(&message.data));
             page.position = JournalPosition(offset);
+            page.positions.resize(page.entries.len(), page.position);
             self.next.store(offset.saturating_add(1), Ordering::Relaxed);
         }
     }
@@ -140,6 +141,7 @@ impl JournalReader for StreamReader {
         let before = JournalPosition(self.next.load(Ordering::Relaxed) - 1);
         let mut page = JournalPage {
             entries: Vec::new(),
+            positions: Vec::new(),
             position: before,
         };
         while page.entries.is_empty() {

@@ -7,6 +7,7 @@
 //! travel packed ([`pack`]), which is nobody's business outside of this folder.
 
 mod alarm;
+mod beside;
 mod connection;
 mod consumer;
 mod copy;
@@ -41,6 +42,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use self::beside::RabbitMqJournal;
 pub use self::dead_letters::RabbitMqDeadLetters;
 pub use self::declare::TopologyMode;
 

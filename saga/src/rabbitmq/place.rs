@@ -140,7 +140,7 @@ async fn try_attach(
 }
 
 /// Asks for the number of messages, which is also the round trip.
-async fn count(channel: &Channel, queue: &str) -> Result<u32, Trouble> {
+pub(super) async fn count(channel: &Channel, queue: &str) -> Result<u32, Trouble> {
     let passive = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()
