@@ -91,14 +91,8 @@ async fn record_from(
         ..Header::of(&journal.place())
     };
     let bar = journal_bar("recording");
-    let recorded = record(
-        journal,
-        &flags.selection(),
-        &header,
-        &flags.file,
-        &watch(&bar),
-    );
-    let recorded = recorded.await;
+    let (selection, watch) = (flags.selection(), watch(&bar));
+    let recorded = record(journal, &selection, &header, &flags.file, &watch).await;
     bar.finish_and_clear();
     Ok(recorded?)
 }
