@@ -177,8 +177,9 @@ async fn only_what_waits_too_long_is_overdue_and_a_late_repetition_is_not() {
     young[0].time = Timestamp::now();
     let journal = [&stuck[..3], &ended, &ended[1..2], &young[..1]].concat();
     let folder = journal_of(&journal).await;
-    let file = EmbeddedJournalFile::open(&folder.path().join("bus.db"));
-    let overdue = find_overdue(&file.await.unwrap(), Timestamp::now(), &|_| {});
+    let path = folder.path().join("bus.db");
+    let journal = EmbeddedJournalFile::open(&path).await.unwrap();
+    let overdue = find_overdue(&journal, Timestamp::now(), &|_| {});
     let overdue = overdue.await.unwrap();
     let found: Vec<_> = overdue.iter().map(|one| &one.message).collect();
     assert_eq!(found, [&stuck[2]]);
