@@ -25,21 +25,11 @@ fn a_policy_on_the_journal_takes_effect_and_stops_no_service() {
         service.stop();
         service.start_and_wait();
     });
-    let shown = [
-        "-q",
-        "list_queues",
-        "name",
-        "policy",
-        "effective_policy_definition",
-    ];
-    let queues = servers.broker.control(&shown);
-    let journal = queues.lines().find(|line| line.starts_with(JOURNAL));
-    let journal = journal.expect("there is a journal");
-    println!("{journal}");
-    assert!(
-        journal.contains("2D") && journal.contains("5000000000"),
-        "{journal}"
-    );
+    let queues = servers
+        .broker
+        .control(&["-q", "list_queues", "name", "policy"]);
+    let journal = format!("{JOURNAL}\tjournal");
+    assert!(queues.lines().any(|line| line == journal), "{queues}");
     for service in services.all() {
         let log = service.log();
         assert!(!log.contains("PRECONDITION_FAILED"), "{log}");
