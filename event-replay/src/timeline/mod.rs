@@ -68,8 +68,8 @@ impl Timeline {
         let stand = match &self.progress {
             Progress::Ended { at, .. } => {
                 let reasons = self.messages.iter();
-                let reasons = reasons.filter_map(|m| m.event.message.particulars().reason);
-                let because = reasons.last().map(|reason| format!(" ({reason})"));
+                let mut reasons = reasons.filter_map(|m| m.event.message.particulars().reason);
+                let because = reasons.next_back().map(|reason| format!(" ({reason})"));
                 format!(
                     "{}{} after {}",
                     self.progress.status().as_str(),
