@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
@@ -10,7 +11,7 @@ use saga::Tasks;
 use saga::bus::Bus;
 use saga::config::{self, Settings};
 use saga::database::Database;
-use saga::embedded::{EmbeddedBus, EmbeddedConfig};
+use saga::embedded::{EmbeddedBus, EmbeddedConfig, JournalRetention};
 use saga::process::{RuntimeConfig, StartError};
 use saga::rabbitmq::{self, RabbitMqBus};
 use serde::{Deserialize, Deserializer};
@@ -22,6 +23,12 @@ pub(crate) struct InfrastructureFlags {
     /// Where the embedded bus and databases keep their files [default: data]
     #[arg(long, env = "DATA_DIR", value_name = "FOLDER")]
     data_dir: Option<String>,
+    /// How long the embedded bus keeps its journal [default: 7days]
+    #[arg(long, env = "JOURNAL_MAX_AGE", value_name = "DURATION")]
+    journal_max_age: Option<String>,
+    /// How many bytes the embedded bus keeps at most of it [default: 20000000000]
+    #[arg(long, env = "JOURNAL_MAX_BYTES", value_name = "BYTES")]
+    journal_max_bytes: Option<String>,
     /// Run on this RabbitMQ instead of the embedded bus, e.g. amqp://guest:guest@localhost:5672/%2f
     #[arg(long, env = "AMQP_URL", value_name = "URL")]
     amqp_url: Option<String>,
@@ -31,6 +38,13 @@ pub(crate) struct InfrastructureFlags {
 pub(crate) struct InfrastructureConfig {
     #[serde(default = "default_data_dir")]
     data_dir: PathBuf,
+    #[serde(
+        default = "default_journal_max_age",
+        deserialize_with = "config::duration"
+    )]
+    journal_max_age: Duration,
+    #[serde(default = "default_journal_max_bytes")]
+    journal_max_bytes: u64,
     #[serde(default)]
     amqp_url: Option<AmqpUrl>,
 }
@@ -55,6 +69,14 @@ fn database_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D:
 
 fn default_data_dir() -> PathBuf {
     PathBuf::from("data")
+}
+
+fn default_journal_max_age() -> Duration {
+    JournalRetention::default().max_age
+}
+
+fn default_journal_max_bytes() -> u64 {
+    JournalRetention::default().max_bytes
 }
 
 /// The opened bus and databases.
@@ -106,7 +128,13 @@ impl Infrastructure {
             .map(|(name, DatabaseUrl(url))| Database::open(url, name))
             .collect::<Result<_, _>>()?;
         match (config.amqp_url, databases.len()) {
-            (None, 0) => embedded(&config.data_dir, runtime, tasks).await,
+            (None, 0) => {
+                let journal = JournalRetention {
+                    max_age: config.journal_max_age,
+                    max_bytes: config.journal_max_bytes,
+                };
+                embedded(&config.data_dir, journal, runtime, tasks).await
+            }
             (Some(AmqpUrl(amqp)), set) if set == names.len() => {
                 let bus = RabbitMqBus::start(runtime.rabbitmq(amqp, "ticket-saga"), tasks)?;
                 Ok(Self::of(
@@ -137,6 +165,7 @@ impl Infrastructure {
 
 async fn embedded(
     folder: &Path,
+    journal: JournalRetention,
     runtime: &RuntimeConfig,
     tasks: &Tasks,
 ) -> Result<Infrastructure, StartError> {
@@ -145,6 +174,7 @@ async fn embedded(
         path: folder.join("bus.db"),
         retry: runtime.retry(),
         prefetch: PREFETCH_BATCHES * runtime.batch_limit,
+        journal,
     };
     let names = WORKERS.iter().map(|worker| worker.database);
     let databases = names

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use saga::Tasks;
+use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer, de};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -71,7 +72,7 @@ pub struct HttpFlags {
 #[serde(default)]
 pub struct HttpConfig {
     pub listen: SocketAddr,
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "saga::config::duration")]
     pub wait_limit: Duration,
     #[serde(deserialize_with = "duration_or_forever")]
     pub keep_ended: Option<Duration>,
@@ -162,25 +163,13 @@ fn rate_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RateL
     })
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    parsed(&saga::config::text(deserializer)?)
-}
-
 fn duration_or_forever<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Duration>, D::Error> {
     match saga::config::text(deserializer)?.as_str() {
         FOREVER => Ok(None),
-        text => parsed(text).map(Some),
+        text => saga::config::duration(text.into_deserializer()).map(Some),
     }
-}
-
-fn parsed<E: de::Error>(text: &str) -> Result<Duration, E> {
-    humantime::parse_duration(text).map_err(|error| {
-        E::custom(format!(
-            "{text:?} is no duration like 500ms, 10s or 90d ({error})"
-        ))
-    })
 }
 
 /// What one gateway replica is.

@@ -12,7 +12,7 @@ use events::{
     Event, Message, PurchaseAndRegister, SagaId, TicketId, Timestamp, UserId, UserTicketId,
 };
 use saga::bus::{Bus, Health, Queue, Settlement};
-use saga::embedded::{EmbeddedBus, EmbeddedConfig};
+use saga::embedded::{EmbeddedBus, EmbeddedConfig, JournalRetention};
 use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
 use saga::retry::RetryPolicy;
 use saga::{SHUTDOWN_LIMIT, Tasks};
@@ -72,6 +72,7 @@ impl System {
                     path: folder.path().join("bus.db"),
                     retry: RetryPolicy::default(),
                     prefetch: MESSAGES,
+                    journal: JournalRetention::default(),
                 };
                 EmbeddedBus::open(config, &tasks).await.unwrap()
             }

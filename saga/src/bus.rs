@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use events::choreography::{Service, Step};
-use events::{DecodeError, Event};
+use events::{DecodeError, Event, Timestamp};
 use tokio::sync::watch;
 
 /// A message broker as the saga sees it.
@@ -30,6 +30,15 @@ pub trait Bus: Send + Sync + 'static {
         &self,
         from: JournalStart,
     ) -> Result<Box<dyn JournalReader>, TopologyError>;
+
+    /// The position of the last entry of the journal by now; none if it is empty. Whatever was
+    /// confirmed before this was asked is not behind it.
+    async fn journal_end(&self) -> Result<Option<JournalPosition>, TopologyError> {
+        Err(TopologyError {
+            what: "the journal".into(),
+            reason: "this bus does not tell its end".into(),
+        })
+    }
 
     /// Asks a service about what it owns, and waits for its answer, no longer than the limit. A
     /// question is handed on in memory and past every queue of events: it may get lost, and then
@@ -141,12 +150,20 @@ pub trait JournalReader: Send {
     /// Waits until something is there, then returns what is already there, about `max` events.
     /// Dropping the future loses nothing.
     async fn read(&mut self, max: usize) -> JournalPage;
+
+    /// Tells that its reader will not ask for what is up to here again, so that a journal which knows
+    /// its readers may let it go when it is old. One that does not know them keeps its own limits.
+    fn keep_after(&mut self, position: JournalPosition) {
+        let _ = position;
+    }
 }
 
 /// Some events of the journal, in order.
 #[derive(Debug)]
 pub struct JournalPage {
     pub entries: Vec<Result<Event, DecodeError>>,
+    /// Where each of them is. Those that were published in one message may share a position.
+    pub positions: Vec<JournalPosition>,
     /// Reading on from [`JournalStart::After`] this position continues behind this page.
     pub position: JournalPosition,
 }
@@ -160,6 +177,12 @@ pub struct JournalPosition(pub i64);
 pub enum JournalStart {
     First,
     After(JournalPosition),
+    /// With what the broker took at this time or later, or with the last entry if there is nothing of
+    /// the kind. Somewhat earlier entries may come first, later ones are not missed: who wants it
+    /// exactly looks at each event's own time.
+    Time(Timestamp),
+    /// With the last entry.
+    Last,
 }
 
 /// What an operator wants to know of a dependency.

@@ -7,6 +7,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
@@ -190,6 +191,16 @@ pub fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String,
         Scalar::Whole(number) => number.to_string(),
         Scalar::Fraction(number) => number.to_string(),
         Scalar::Flag(flag) => flag.to_string(),
+    })
+}
+
+/// For a setting like `500ms` or `10s`.
+pub fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = text(deserializer)?;
+    humantime::parse_duration(&text).map_err(|error| {
+        serde::de::Error::custom(format!(
+            "{text:?} is no duration like 500ms or 10s ({error})"
+        ))
     })
 }
 

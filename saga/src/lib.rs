@@ -11,6 +11,7 @@ pub mod dead_letters;
 pub mod decision;
 pub mod embedded;
 pub mod failure;
+pub mod journal;
 pub mod monitoring;
 pub mod participant;
 pub mod process;

@@ -49,6 +49,11 @@ impl Connection {
         self.request("POST", path, body)
     }
 
+    /// Without waiting for the outcome.
+    pub fn post_async(&mut self, path: &str, body: &str) -> io::Result<Response> {
+        self.request_with("POST", path, &[("prefer", "respond-async")], body)
+    }
+
     pub fn request(&mut self, method: &str, path: &str, body: &str) -> io::Result<Response> {
         self.request_with(method, path, &[], body)
     }

@@ -15,7 +15,7 @@ use events::{
 };
 use saga::bus::{Bus, Consumer, Health, JournalReader, JournalStart, Queue};
 use saga::database::Database;
-use saga::embedded::{EmbeddedBus, EmbeddedConfig};
+use saga::embedded::{EmbeddedBus, EmbeddedConfig, JournalRetention};
 use saga::participant::LoopOptions;
 use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
 use saga::retry::RetryPolicy;
@@ -349,6 +349,7 @@ async fn redelivery_in_reverse_changes_nothing_on_the_embedded_bus_and_sqlite() 
         path: folder.path().join("bus.db"),
         retry: RetryPolicy::default(),
         prefetch: 100,
+        journal: JournalRetention::default(),
     };
     let bus = EmbeddedBus::open(config, &tasks).await.unwrap();
     let databases = [0, 1, 2].map(|_| FreshDatabase::sqlite());

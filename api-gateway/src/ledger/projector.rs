@@ -128,6 +128,9 @@ impl Projector {
             if let Err(over) = stepped {
                 return over;
             }
+            if let Some(cursor) = desk.cursor() {
+                reader.keep_after(cursor);
+            }
         }
     }
 
@@ -308,6 +311,7 @@ pub(super) async fn gather(reader: &mut dyn JournalReader, page: &mut JournalPag
             return;
         };
         page.entries.extend(more.entries);
+        page.positions.extend(more.positions);
         page.position = more.position;
     }
 }

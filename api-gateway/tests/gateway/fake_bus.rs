@@ -115,6 +115,7 @@ impl Bus for FakeBus {
         let after = match from {
             JournalStart::First => None,
             JournalStart::After(position) => Some(position.0),
+            JournalStart::Time(_) | JournalStart::Last => unreachable!("the ledger has a cursor"),
         };
         self.read_from.lock().unwrap().push(after);
         Ok(Box::new(Reader {
@@ -178,7 +179,9 @@ impl JournalReader for Reader {
         let entries: Vec<_> = journal[next..].iter().take(max).map(decode).collect();
         drop(journal);
         self.next += entries.len();
+        let position = |place| JournalPosition(i64::try_from(place).unwrap());
         JournalPage {
+            positions: (next..self.next).map(position).collect(),
             entries,
             position: JournalPosition(i64::try_from(self.next).unwrap() - 1),
         }

@@ -4,7 +4,12 @@
 //! [`Command`] with the line of help; an arm of the `match`.
 
 mod coverage;
+mod one_saga;
+mod place;
 mod progress;
+mod record;
+mod resend;
+mod show;
 mod verify;
 
 use std::error::Error;
@@ -30,6 +35,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// The journal of a live system into a file
+    Record(record::Flags),
+    /// What happened in one saga, as a sequence diagram
+    Show(show::Flags),
+    /// Messages of a saga, or of every overdue one, back on the live bus: how a stuck saga is repaired
+    Resend(resend::Flags),
     /// Which paths of the choreography table recordings contain
     Coverage(coverage::Flags),
     /// Replay recorded commands with the participants of this build, and compare
@@ -50,6 +61,9 @@ type Outcome = Result<Done, Box<dyn Error>>;
 pub(crate) fn run() -> ExitCode {
     let Arguments { json, command } = Arguments::parse();
     let outcome = match command {
+        Command::Record(flags) => record::run(&flags, json),
+        Command::Show(flags) => show::run(&flags, json),
+        Command::Resend(flags) => resend::run(&flags, json),
         Command::Coverage(flags) => coverage::run(&flags, json),
         Command::Verify(flags) => verify::run(&flags, json),
     };

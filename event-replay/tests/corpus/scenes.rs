@@ -73,6 +73,7 @@ fn register(user: u64, number: u128) -> Register {
 fn remove(number: u128) -> RemoveTicket {
     RemoveTicket {
         user_ticket_id: ticket(number),
+        user_id: None,
     }
 }
 

@@ -10,7 +10,7 @@ use events::choreography::{API_GATEWAY, may_end_a_saga, saga_of};
 use events::{Event, Message, MessageType, RegistId, SagaId, Timestamp};
 use saga::bus::{Bus, JournalPosition, JournalReader, JournalStart};
 use saga::database::Database;
-use saga::embedded::{EmbeddedBus, EmbeddedConfig};
+use saga::embedded::{EmbeddedBus, EmbeddedConfig, JournalRetention};
 use saga::participant::LoopOptions;
 use saga::retry::RetryPolicy;
 use saga::{SHUTDOWN_LIMIT, Tasks};
@@ -42,6 +42,7 @@ impl System {
             path: folder.path().join("bus.db"),
             retry: RetryPolicy::default(),
             prefetch: 1_024,
+            journal: JournalRetention::default(),
         };
         let bus: Arc<dyn Bus> = EmbeddedBus::open(config, &tasks).await.expect("a bus");
         let database = |name: &str| {

@@ -122,10 +122,6 @@ pub enum DeadLetterError {
     Occupied { what: String },
     #[error("{queue} did not take what was put back; it stays parked")]
     Refused { queue: String },
-    #[error("there is no bus in {path}; name the folder of the system with --data-dir")]
-    NoBus { path: String },
-    #[error("the system that runs on {path} is of an older build; restart it with this one first")]
-    OlderBuild { path: String },
 }
 
 impl DeadLetterError {

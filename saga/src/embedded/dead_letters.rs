@@ -6,13 +6,13 @@
 //! within a second that somebody else has written.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use async_trait::async_trait;
 use events::{Timestamp, choreography};
 use sqlx::{Connection, SqliteConnection};
 
-use super::file::{self, BusFile, OpenError};
+use super::file;
 use super::storage::json;
 use crate::dead_letters::{
     Action, Choice, Choose, DeadLetterError, DeadLetters, Deed, Entry, Parked, Visit,
@@ -61,22 +61,9 @@ type Row = (i64, i64, Vec<u8>, u32, u32, String, i64, i64);
 type Taken = (i64, i64, Parked);
 
 impl EmbeddedDeadLetters {
-    /// Opens the file of a bus that is there. An older file is brought to the schema of this build,
-    /// unless a system of an older build runs on it.
+    /// Opens the file of a bus that is there.
     pub async fn open(path: &Path) -> Result<Self, DeadLetterError> {
-        let place = || path.display().to_string();
-        if !path.exists() {
-            return Err(DeadLetterError::NoBus { path: place() });
-        }
-        if !file::is_current(path).await? {
-            match BusFile::open(PathBuf::from(path)).await {
-                Ok(migrated) => drop(migrated),
-                Err(OpenError::InUse { .. }) => {
-                    return Err(DeadLetterError::OlderBuild { path: place() });
-                }
-                Err(error) => return Err(DeadLetterError::away(error)),
-            }
-        }
+        file::beside(path).await.map_err(DeadLetterError::away)?;
         Ok(Self {
             connection: file::writer(path).await?,
             put_back: Default::default(),

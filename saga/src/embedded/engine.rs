@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use super::desk::Desk;
 use super::request::{Publish, Request, Settle, Settled, Work};
+use super::retention::Retention;
 use super::storage::{self, Batch, Committed, Found, Storage};
 use crate::bus::{Health, PublishError};
 use crate::failure::chain;
@@ -45,6 +46,7 @@ pub(super) struct Engine {
     settle_at: Option<Instant>,
     /// When to look next whether somebody else wrote to the file.
     look_at: Instant,
+    retention: Retention,
     /// Set while writing fails: when it is tried again even if nobody asks.
     trouble: Option<Trouble>,
     closing: Option<oneshot::Sender<()>>,
@@ -70,6 +72,7 @@ impl Engine {
         found: Found,
         requests: mpsc::Receiver<Request>,
         desk: Desk,
+        retention: Retention,
     ) -> (Self, watch::Receiver<Health>, watch::Receiver<i64>) {
         let (health, health_seen) = watch::channel(Health::Up);
         let (journal_end, journal_end_seen) = watch::channel(storage.last_position());
@@ -83,6 +86,7 @@ impl Engine {
             unwritten: Vec::new(),
             settle_at: None,
             look_at: Instant::now(),
+            retention,
             trouble: None,
             closing: None,
         };
@@ -106,6 +110,7 @@ impl Engine {
             if self.closing.is_some() {
                 break;
             }
+            self.trim_journal().await;
             work = match self.wait().await {
                 Wake::Request(request) => self.gather(Some(request)),
                 Wake::Timer => self.gather(None),
@@ -132,7 +137,22 @@ impl Engine {
         let settle_at = self.settle_at;
         let settle = settle_at.map(|at| at.saturating_duration_since(Instant::now()));
         let look = self.look_at.saturating_duration_since(Instant::now());
-        due.into_iter().chain(settle).chain([look]).min()
+        let trim = self.retention.due.saturating_duration_since(Instant::now());
+        due.into_iter().chain(settle).chain([look, trim]).min()
+    }
+
+    /// Lets a batch of old entries go, if it is time for that.
+    async fn trim_journal(&mut self) {
+        if self.trouble.is_some() || Instant::now() < self.retention.due {
+            return;
+        }
+        if let Err(error) = self.storage.trim(&mut self.retention).await {
+            self.retention.put_off();
+            warn!(
+                error = chain(&error),
+                "old entries of the journal are not removed"
+            );
+        }
     }
 
     /// Notes, now and then, that an operator's command may have put events back into any queue.

@@ -22,6 +22,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "operations",
         include_str!("migrations/0002_operations.sql"),
     ),
+    (
+        3,
+        "journal time",
+        include_str!("migrations/0003_journal_time.sql"),
+    ),
 ];
 
 /// The one writer waits for nobody but an operator's shell or a checkpoint of a dying process.
@@ -50,6 +55,39 @@ pub enum OpenError {
     Database { path: PathBuf, source: sqlx::Error },
     #[error("cannot bring the bus database {path} to the schema of this build")]
     Migrate { path: PathBuf, source: MigrateError },
+}
+
+/// Why nobody can work on the file beside the system.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BesideError {
+    #[error("there is no bus in {path}; name the folder of the system with --data-dir")]
+    NoBus { path: PathBuf },
+    #[error("the system that runs on {path} is of an older build; restart it with this one first")]
+    OlderBuild { path: PathBuf },
+    #[error(transparent)]
+    Open(OpenError),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Makes sure that there is a bus of this build's schema. An older file is brought to it, unless a
+/// system of an older build runs on it.
+pub(super) async fn beside(path: &Path) -> Result<(), BesideError> {
+    let place = || path.to_owned();
+    if !path.exists() {
+        return Err(BesideError::NoBus { path: place() });
+    }
+    if is_current(path).await? {
+        return Ok(());
+    }
+    match BusFile::open(place()).await {
+        Ok(migrated) => {
+            drop(migrated);
+            Ok(())
+        }
+        Err(OpenError::InUse { .. }) => Err(BesideError::OlderBuild { path: place() }),
+        Err(error) => Err(BesideError::Open(error)),
+    }
 }
 
 /// The database file, locked until this is dropped.
@@ -101,7 +139,7 @@ fn writer_options(path: &Path) -> SqliteConnectOptions {
 }
 
 /// Whether the file has the schema of this build.
-pub(super) async fn is_current(path: &Path) -> Result<bool, sqlx::Error> {
+async fn is_current(path: &Path) -> Result<bool, sqlx::Error> {
     let newest = MIGRATIONS.iter().map(|(version, ..)| *version).max();
     let found: Option<i64> =
         sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")

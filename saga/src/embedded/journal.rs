@@ -1,7 +1,7 @@
-//! Reads the journal over a connection of its own, woken by each commit or, in another process,
-//! looking again and again.
+//! Reads the journal over a connection of its own. In the process of the bus it is woken by each
+//! commit; beside it, it looks.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use events::Event;
@@ -9,8 +9,9 @@ use sqlx::SqliteConnection;
 use tokio::sync::watch;
 use tracing::{error, warn};
 
-use super::file;
+use super::retention::{Bookmark, Readers};
 use super::storage::signed;
+use super::{file, place};
 use crate::bus::{JournalPage, JournalPosition, JournalReader, JournalStart};
 use crate::failure::chain;
 use crate::retry::Backoff;
@@ -18,22 +19,13 @@ use crate::retry::Backoff;
 pub(super) struct EmbeddedJournal {
     path: PathBuf,
     connection: Option<SqliteConnection>,
-    /// The position of the last event that is committed; another process is not told.
+    /// The position of the last event that is committed; none beside the system, where nobody tells
+    /// and the file is looked at again and again.
     end: Option<watch::Receiver<i64>>,
     /// The position of the last event that was read.
     position: i64,
-}
-
-/// Reads the journal of the bus in this file from its first event on, whether or not a system runs
-/// on it. An error says that there is none.
-pub async fn read_journal_beside(path: &Path) -> Result<Box<dyn JournalReader>, sqlx::Error> {
-    let connection = file::reader(path).await?;
-    Ok(Box::new(EmbeddedJournal {
-        path: path.to_owned(),
-        connection: Some(connection),
-        end: None,
-        position: 0,
-    }))
+    /// Where retention sees this reader.
+    bookmark: Option<Bookmark>,
 }
 
 #[async_trait]
@@ -44,7 +36,7 @@ impl JournalReader for EmbeddedJournal {
             self.wait_for_more().await;
             match self.page(max.max(1)).await {
                 Ok(page) if !page.entries.is_empty() => return page,
-                // Nobody tells the end, or it was told by an engine that has lost its disk since.
+                // Nobody tells the end, or an engine did that has lost its disk since.
                 Ok(_) => {}
                 Err(error) => {
                     warn!(error = chain(&error), "the journal cannot be read");
@@ -54,11 +46,37 @@ impl JournalReader for EmbeddedJournal {
             tokio::time::sleep(backoff.next_delay()).await;
         }
     }
+
+    fn keep_after(&mut self, position: JournalPosition) {
+        if let Some(bookmark) = &self.bookmark {
+            bookmark.move_to(position.0);
+        }
+    }
 }
 
 impl EmbeddedJournal {
-    pub(super) fn new(path: PathBuf, end: watch::Receiver<i64>, from: JournalStart) -> Self {
+    /// A reader in the process of the bus.
+    pub(super) async fn follow(
+        path: PathBuf,
+        end: watch::Receiver<i64>,
+        from: JournalStart,
+        readers: &Readers,
+    ) -> Result<Self, sqlx::Error> {
         let last = *end.borrow();
+        let mut journal = Self::open(path, from, last).await?;
+        journal.bookmark = Some(readers.add(journal.position));
+        journal.end = Some(end);
+        Ok(journal)
+    }
+
+    /// A reader beside the process of the bus, or without one.
+    pub(super) async fn beside(path: PathBuf, from: JournalStart) -> Result<Self, sqlx::Error> {
+        let mut connection = file::reader(&path).await?;
+        let last = place::end(&mut connection).await?;
+        Self::open(path, from, last.unwrap_or(0)).await
+    }
+
+    async fn open(path: PathBuf, from: JournalStart, last: i64) -> Result<Self, sqlx::Error> {
         let position = match from {
             JournalStart::First => 0,
             JournalStart::After(JournalPosition(read)) if read > last => {
@@ -71,13 +89,19 @@ impl EmbeddedJournal {
                 0
             }
             JournalStart::After(JournalPosition(read)) => read,
+            JournalStart::Time(at) => {
+                let found = place::at(&mut file::reader(&path).await?, at).await?;
+                found.map_or(0, |found| found - 1)
+            }
+            JournalStart::Last => last.saturating_sub(1),
         };
-        Self {
+        Ok(Self {
             path,
             connection: None,
-            end: Some(end),
+            end: None,
             position,
-        }
+            bookmark: None,
+        })
     }
 
     async fn wait_for_more(&mut self) {
@@ -118,6 +142,10 @@ impl EmbeddedJournal {
             entries: rows
                 .iter()
                 .map(|(_, json)| Event::from_json(json))
+                .collect(),
+            positions: rows
+                .iter()
+                .map(|(position, _)| JournalPosition(*position))
                 .collect(),
             position: JournalPosition(self.position),
         })

@@ -5,14 +5,17 @@
 //! delivery with a delivery limit, retry delays, dead letters, prefetch, a journal. The [`engine`]
 //! is the only writer; publishers and consumers talk to it over one bounded queue.
 
+mod beside;
 mod consumer;
 mod dead_letters;
 mod desk;
 mod engine;
 mod file;
 mod journal;
+mod place;
 mod questions;
 mod request;
+mod retention;
 mod settle;
 mod storage;
 mod topology;
@@ -34,18 +37,21 @@ use self::file::BusFile;
 use self::journal::EmbeddedJournal;
 use self::questions::QuestionDesk;
 use self::request::{Publish, Request, Source, Subscribe};
+use self::retention::{Readers, Retention};
 use self::storage::Storage;
 use self::topology::Topology;
 use crate::Tasks;
 use crate::bus::{
-    AskError, Bus, Consumer, Health, JournalReader, JournalStart, PublishError, Questions, Queue,
-    TopologyError,
+    AskError, Bus, Consumer, Health, JournalPosition, JournalReader, JournalStart, PublishError,
+    Questions, Queue, TopologyError,
 };
+use crate::failure::chain;
 use crate::retry::RetryPolicy;
 
+pub use self::beside::EmbeddedJournalFile;
 pub use self::dead_letters::EmbeddedDeadLetters;
 pub use self::file::OpenError;
-pub use self::journal::read_journal_beside;
+pub use self::retention::JournalRetention;
 
 /// How many requests wait for the engine before those who ask wait, too. More than the engine takes
 /// into one transaction in practice, and small enough to be no memory worth mentioning.
@@ -62,6 +68,8 @@ pub struct EmbeddedConfig {
     pub retry: RetryPolicy,
     /// How many events a consumer may have in hand.
     pub prefetch: usize,
+    /// How long the journal keeps what nobody needs any more.
+    pub journal: JournalRetention,
 }
 
 /// The bus of one process. One process at a time may have the file open.
@@ -70,6 +78,7 @@ pub struct EmbeddedBus {
     requests: mpsc::Sender<Request>,
     health: watch::Receiver<Health>,
     journal_end: watch::Receiver<i64>,
+    journal_readers: Readers,
     config: EmbeddedConfig,
     last_consumer: AtomicU64,
     questions: QuestionDesk,
@@ -88,13 +97,16 @@ impl EmbeddedBus {
         })?;
         let (requests, taken) = mpsc::channel(REQUESTS);
         let desk = Desk::new(config.retry.clone());
-        let (engine, health, journal_end) = Engine::new(storage, found, taken, desk);
+        let journal_readers = Readers::default();
+        let retention = Retention::new(config.journal, journal_readers.clone());
+        let (engine, health, journal_end) = Engine::new(storage, found, taken, desk, retention);
         tasks.spawn("embedded bus", engine.run());
         Ok(Arc::new(Self {
             topology: Topology::new(choreography::steps()),
             requests,
             health,
             journal_end,
+            journal_readers,
             config,
             last_consumer: AtomicU64::new(0),
             questions: QuestionDesk::default(),
@@ -177,7 +189,13 @@ impl Bus for EmbeddedBus {
         from: JournalStart,
     ) -> Result<Box<dyn JournalReader>, TopologyError> {
         let (path, end) = (self.config.path.clone(), self.journal_end.clone());
-        Ok(Box::new(EmbeddedJournal::new(path, end, from)))
+        let following = EmbeddedJournal::follow(path, end, from, &self.journal_readers).await;
+        Ok(Box::new(following.map_err(|error| unreadable(&error))?))
+    }
+
+    async fn journal_end(&self) -> Result<Option<JournalPosition>, TopologyError> {
+        let end = *self.journal_end.borrow();
+        Ok((end > 0).then_some(JournalPosition(end)))
     }
 
     async fn ask(
@@ -206,5 +224,12 @@ impl Bus for EmbeddedBus {
             // An error says that it was closed already.
             let _ = closed.await;
         }
+    }
+}
+
+fn unreadable(error: &sqlx::Error) -> TopologyError {
+    TopologyError {
+        what: "the journal of the embedded bus".into(),
+        reason: chain(error),
     }
 }

@@ -10,11 +10,12 @@ use sqlx::{Connection, SqliteConnection};
 
 use super::file::BusFile;
 use super::request::{Settled, Work};
+use super::retention::Retention;
 use super::settle::{give_back, settle};
 use super::topology::QueueName;
 
-const APPEND: &str =
-    "INSERT INTO journal (position, event) SELECT ?1 + key, value FROM json_each(?2)";
+const APPEND: &str = "
+    INSERT INTO journal (position, event, taken_at) SELECT ?1 + key, value, ?3 FROM json_each(?2)";
 
 const ENQUEUE: &str =
     "INSERT INTO queued (queue, position) SELECT ?1, ?2 + value FROM json_each(?3)";
@@ -217,6 +218,14 @@ impl Storage {
         Ok(self.data_version.replace(version) != Some(version))
     }
 
+    /// Lets the journal go on with what its retention wants.
+    pub(super) async fn trim(&mut self, retention: &mut Retention) -> Result<(), sqlx::Error> {
+        match &mut self.connection {
+            Some(connection) => retention.step(connection, self.last_position).await,
+            None => Err(sqlx::Error::PoolClosed),
+        }
+    }
+
     /// Forgets the connection, after an error that it may not have survived.
     pub(super) fn disconnect(&mut self) {
         self.connection = None;
@@ -288,6 +297,7 @@ async fn append(
     sqlx::query(APPEND)
         .bind(first)
         .bind(&batch.events)
+        .bind(batch.now.as_micros())
         .execute(&mut *connection)
         .await?;
     for (queue, indexes) in &batch.arrivals {
@@ -361,7 +371,7 @@ pub(super) fn json(list: &impl serde::Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::embedded::settle;
+    use crate::embedded::{retention, settle};
 
     /// The cost of a delivery must grow neither with the journal nor with the backlog.
     #[tokio::test]
@@ -377,7 +387,8 @@ mod tests {
             CLAIM_READY,
             CLAIM_SUSPECT,
         ];
-        for statement in here.into_iter().chain(settle::STATEMENTS) {
+        let of_others = settle::STATEMENTS.into_iter().chain(retention::STATEMENTS);
+        for statement in here.into_iter().chain(of_others) {
             let explain = format!("EXPLAIN QUERY PLAN {statement}");
             let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(&explain)
                 .fetch_all(&mut connection)

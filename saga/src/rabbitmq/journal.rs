@@ -19,7 +19,7 @@ use super::in_hand::Acknowledgement;
 use super::pack::decode;
 use super::spec::Pace;
 use super::subscription::Subscription;
-use crate::bus::{JournalPage, JournalPosition, JournalReader, JournalStart};
+use crate::bus::{JournalPage, JournalPosition, JournalReader};
 
 /// Where a message stands in the stream; set by the broker.
 const OFFSET: &str = "x-stream-offset";
@@ -44,13 +44,9 @@ pub(super) struct StreamReader {
     heard: Instant,
 }
 
-/// The offset of the first message to read.
-pub(super) fn first_offset(from: JournalStart) -> Arc<AtomicI64> {
-    let first = match from {
-        JournalStart::First => 0,
-        JournalStart::After(JournalPosition(last)) => last.saturating_add(1),
-    };
-    Arc::new(AtomicI64::new(first))
+/// The offset of a message; the broker sets it.
+pub(super) fn offset_of(message: &Delivery) -> Option<i64> {
+    header(&message.properties, OFFSET).and_then(integer)
 }
 
 impl StreamReader {
@@ -101,7 +97,7 @@ impl StreamReader {
     }
 
     fn accept(&mut self, message: &Delivery, page: &mut JournalPage) {
-        let Some(offset) = header(&message.properties, OFFSET).and_then(integer) else {
+        let Some(offset) = offset_of(message) else {
             let queue = self.subscription.queue();
             error!(
                 queue,
@@ -125,6 +121,7 @@ impl StreamReader {
         if offset >= next {
             page.entries.extend(decode(&message.data));
             page.position = JournalPosition(offset);
+            page.positions.resize(page.entries.len(), page.position);
             self.next.store(offset.saturating_add(1), Ordering::Relaxed);
         }
     }
@@ -144,6 +141,7 @@ impl JournalReader for StreamReader {
         let before = JournalPosition(self.next.load(Ordering::Relaxed) - 1);
         let mut page = JournalPage {
             entries: Vec::new(),
+            positions: Vec::new(),
             position: before,
         };
         while page.entries.is_empty() {

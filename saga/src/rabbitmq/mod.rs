@@ -9,6 +9,7 @@
 mod alarm;
 #[cfg(test)]
 mod asyncapi;
+mod beside;
 mod connection;
 mod consumer;
 mod copy;
@@ -23,6 +24,7 @@ mod names;
 mod operations;
 mod pack;
 mod parked;
+mod place;
 mod publisher;
 mod questions;
 mod shelf;
@@ -32,7 +34,7 @@ mod supervisor;
 pub mod topology;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -42,6 +44,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use self::beside::RabbitMqJournal;
 pub use self::dead_letters::RabbitMqDeadLetters;
 pub use self::declare::TopologyMode;
 
@@ -51,13 +54,14 @@ use self::consumer::WorkConsumer;
 use self::health::HealthBoard;
 use self::journal::StreamReader;
 use self::pack::Parcel;
+use self::place::Place;
 use self::publisher::Publisher;
 use self::questions::Asker;
 use self::spec::Spec;
 use self::subscription::Subscriber;
 use crate::bus::{
-    AskError, Bus, Consumer, Health, JournalReader, JournalStart, PublishError, Questions, Queue,
-    TopologyError,
+    AskError, Bus, Consumer, Health, JournalPosition, JournalReader, JournalStart, PublishError,
+    Questions, Queue, TopologyError,
 };
 use crate::retry::RetryPolicy;
 use crate::tasks::Tasks;
@@ -220,6 +224,29 @@ impl RabbitMqBus {
         self.running.lock().await.push(watching);
     }
 
+    /// The offset of the first message to read.
+    async fn first_offset(&self, from: JournalStart) -> Result<i64, TopologyError> {
+        let place = match from {
+            JournalStart::First => return Ok(0),
+            JournalStart::After(JournalPosition(last)) => return Ok(last.saturating_add(1)),
+            JournalStart::Time(at) => Place::At(at),
+            JournalStart::Last => Place::Last,
+        };
+        Ok(self.find(place).await?.unwrap_or(0))
+    }
+
+    /// The offset of a place in the journal; none if the journal is empty.
+    async fn find(&self, place: Place) -> Result<Option<i64>, TopologyError> {
+        let finding = place::find(&self.settings, place);
+        let found = self.closing.run_until_cancelled(finding).await;
+        found.unwrap_or_else(|| {
+            Err(TopologyError {
+                what: self.settings.names.journal(),
+                reason: "the bus is closed".to_owned(),
+            })
+        })
+    }
+
     /// Removes every exchange and queue of the namespace, with all messages: for tests and
     /// benchmarks, once nothing uses them any more.
     pub async fn delete_topology(config: RabbitMqConfig) -> Result<(), DeleteError> {
@@ -277,10 +304,15 @@ impl Bus for RabbitMqBus {
         &self,
         from: JournalStart,
     ) -> Result<Box<dyn JournalReader>, TopologyError> {
-        let next = journal::first_offset(from);
+        let next = Arc::new(AtomicI64::new(self.first_offset(from).await?));
         let spec = Spec::journal(&self.settings, Arc::clone(&next));
         let subscription = self.subscriber.subscribe(spec).await?;
         Ok(Box::new(StreamReader::new(subscription, next)))
+    }
+
+    async fn journal_end(&self) -> Result<Option<JournalPosition>, TopologyError> {
+        let end = self.find(Place::Last).await?;
+        Ok(end.map(JournalPosition))
     }
 
     async fn ask(

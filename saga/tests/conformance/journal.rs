@@ -120,3 +120,58 @@ pub(crate) async fn a_journal_that_ends_before_its_reader_is_read_from_its_start
     publish_singly(&bus, &published[3..]).await;
     assert_eq!(ids(&read(reader.as_mut(), 5).await), ids(&published));
 }
+
+pub(crate) async fn the_end_is_the_last_entry_of_what_is_confirmed<B: Broker>(broker: &B) {
+    let bus = broker.client().await;
+    assert_eq!(end(&bus).await, None, "it is empty");
+    let mut reader = journal(&bus, JournalStart::First).await;
+    // In one message, in many, and more of them than fit a chunk of a stream.
+    for (count, at_once) in [(1, 1), (700, 700), (300, 1), (2_000, 100)] {
+        let published = many(count);
+        let publishing = published
+            .chunks(at_once)
+            .map(|events| publish(&bus, events));
+        futures_util::future::join_all(publishing).await;
+        let told = end(&bus).await.expect("it is not empty");
+        let (mut seen, mut last) = (0, told);
+        while seen < count {
+            let page = reader.read(count).await;
+            (seen, last) = (seen + page.entries.len(), page.position);
+        }
+        assert_eq!((seen, last), (count, told));
+    }
+}
+
+async fn end(bus: &Arc<dyn Bus>) -> Option<JournalPosition> {
+    bus.journal_end().await.expect("the journal is there")
+}
+
+pub(crate) async fn a_reader_from_the_last_entry_begins_with_it<B: Broker>(broker: &B) {
+    let bus = broker.client().await;
+    let published = many(6);
+    publish_singly(&bus, &published[..4]).await;
+    let mut reader = journal(&bus, JournalStart::Last).await;
+    publish_singly(&bus, &published[4..]).await;
+    let got = read(reader.as_mut(), 3).await;
+    assert_eq!(ids(&got), ids(&published[3..]));
+}
+
+pub(crate) async fn a_reader_from_a_time_misses_nothing_and_never_waits_in_vain<B: Broker>(
+    broker: &B,
+) {
+    let bus = broker.client().await;
+    let started = Timestamp::now();
+    let published = many(20);
+    publish_singly(&bus, &published[..19]).await;
+    let hour = Duration::from_secs(3_600);
+    let before = Timestamp::from_micros(started.as_micros() - 3_600_000_000);
+    for from in [before, started] {
+        let mut reader = journal(&bus, JournalStart::Time(from)).await;
+        assert_eq!(ids(&read(reader.as_mut(), 19).await), ids(&published[..19]));
+    }
+    // Nothing is so young, so it begins with the last entry.
+    let mut reader = journal(&bus, JournalStart::Time(started + hour)).await;
+    publish_singly(&bus, &published[19..]).await;
+    let got = read(reader.as_mut(), 2).await;
+    assert_eq!(ids(&got), ids(&published[18..]));
+}

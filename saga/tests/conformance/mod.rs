@@ -147,6 +147,9 @@ macro_rules! conformance {
                 the_journal_survives_a_restart
                 garbage_in_the_journal_hides_no_neighbour
                 a_journal_that_ends_before_its_reader_is_read_from_its_start
+                the_end_is_the_last_entry_of_what_is_confirmed
+                a_reader_from_the_last_entry_begins_with_it
+                a_reader_from_a_time_misses_nothing_and_never_waits_in_vain
             }
         }
     };

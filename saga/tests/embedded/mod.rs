@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use events::choreography::Step;
 use saga::bus::Bus;
 use saga::dead_letters::DeadLetters;
-use saga::embedded::{EmbeddedBus, EmbeddedConfig, EmbeddedDeadLetters};
+use saga::embedded::{EmbeddedBus, EmbeddedConfig, EmbeddedDeadLetters, JournalRetention};
 use saga::retry::RetryPolicy;
 use saga::{SHUTDOWN_LIMIT, Tasks};
 use sqlx::{Connection, SqliteConnection};
@@ -35,6 +35,7 @@ pub(crate) fn config(path: PathBuf) -> EmbeddedConfig {
             delays: vec![RETRY_DELAY],
         },
         prefetch: PREFETCH,
+        journal: JournalRetention::default(),
     }
 }
 

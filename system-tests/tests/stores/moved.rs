@@ -66,7 +66,13 @@ impl Registered {
 }
 
 fn remove(user_ticket_id: UserTicketId) -> Event {
-    event(SagaId::mint(), RemoveTicket { user_ticket_id })
+    event(
+        SagaId::mint(),
+        RemoveTicket {
+            user_ticket_id,
+            user_id: None,
+        },
+    )
 }
 
 /// The batch is decided, then the registration is moved along these tickets, and only then is the

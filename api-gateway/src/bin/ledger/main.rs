@@ -12,8 +12,9 @@ use api_gateway::ledger::rebuild::{Generations, Rebuild, Report, on_postgres, on
 use clap::{Args, Parser, Subcommand};
 use saga::Tasks;
 use saga::bus::{Bus, JournalReader, JournalStart};
-use saga::embedded::read_journal_beside;
+use saga::embedded::EmbeddedJournalFile;
 use saga::failure::chain;
+use saga::journal::Journal;
 use saga::process::StartError;
 use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig, TopologyMode};
 use saga::retry::RetryPolicy;
@@ -116,7 +117,8 @@ impl Place {
             return Ok((generations, journal, Some(bus)));
         }
         let generations = on_sqlite(&self.data_dir.join(LEDGER_FILE)).await?;
-        let journal = read_journal_beside(&self.data_dir.join(BUS_FILE)).await?;
+        let file = EmbeddedJournalFile::open(&self.data_dir.join(BUS_FILE)).await?;
+        let journal = file.read(JournalStart::First).await?;
         Ok((generations, journal, None))
     }
 
