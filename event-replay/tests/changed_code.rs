@@ -161,7 +161,6 @@ fn a_refusal_accepted_on_the_second_try_names_the_saga_the_message_and_the_field
     for user in [10, 11] {
         let difference = of(&report, second_of(user));
         let text = difference.to_string();
-        println!("{text}");
         assert!(
             text.contains("outcome  - compensated (already_registered)"),
             "{text}"
