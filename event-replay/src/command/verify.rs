@@ -144,18 +144,30 @@ fn print(path: &Path, report: &Report, took: Duration, show: usize) {
         println!("{difference}");
     }
     let shown = show.min(report.differences.len()) as u64;
-    if report.different + report.undetermined > shown {
-        println!(
-            "… and {} more\n",
-            report.different + report.undetermined - shown
-        );
+    let all = report.different + report.undetermined;
+    if all > shown {
+        println!("… and {} more\n", all - shown);
     }
+    print_counts(path, report);
+    let seconds = took.as_secs_f64();
+    let speed = report.messages as f64 / seconds;
+    println!("  {speed:.0} messages/s, {seconds:.2} s");
+    match report.different {
+        0 => println!("  as recorded"),
+        different => println!("  {different} sagas DIFFER"),
+    }
+}
+
+fn print_counts(path: &Path, report: &Report) {
     let Report {
         messages,
         replayed,
         deliveries,
         duplicates,
         crashes,
+        groups,
+        grouped,
+        changed,
         ..
     } = report;
     println!(
@@ -163,10 +175,10 @@ fn print(path: &Path, report: &Report, took: Duration, show: usize) {
         path.display()
     );
     println!("  {deliveries} deliveries, of them {duplicates} again and {crashes} after a crash");
-    if report.groups > 0 {
+    if *groups > 0 {
         println!(
-            "  {} sagas may influence one another, in {} groups; {} of them came out otherwise",
-            report.grouped, report.groups, report.changed
+            "  {grouped} sagas may influence one another, in {groups} groups; {changed} of them \
+             came out otherwise"
         );
     }
     for (count, what) in [
@@ -186,15 +198,6 @@ fn print(path: &Path, report: &Report, took: Duration, show: usize) {
         if count > 0 {
             println!("  {count} sagas {what}");
         }
-    }
-    let seconds = took.as_secs_f64();
-    println!(
-        "  {:.0} messages/s, {seconds:.2} s",
-        *messages as f64 / seconds
-    );
-    match report.different {
-        0 => println!("  as recorded"),
-        different => println!("  {different} sagas DIFFER"),
     }
 }
 

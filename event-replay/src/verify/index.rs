@@ -36,8 +36,8 @@ pub(super) struct Index {
     kinds: Vec<Option<&'static Saga>>,
 }
 
-/// A small buffer: what is read next may be anywhere in the file.
-const BUFFER: usize = 16 * 1024;
+/// A small buffer, of some messages: what is read next may be anywhere in the file.
+const BUFFER: usize = 4 * 1024;
 /// A large one for reading all of it.
 const STREAM_BUFFER: usize = 256 * 1024;
 

@@ -22,10 +22,19 @@ pub(super) struct Judge<'a> {
     pub(super) books: Books,
     pub(super) report: Report,
     groups: HashMap<u32, Group>,
+    /// The sagas that differ.
+    told: HashMap<u32, Told>,
     /// Groups with a saga that the recording leaves before its end.
     open_groups: HashSet<u32>,
     /// The recording does not say how the world was before.
     is_partial: bool,
+}
+
+/// What was said of a saga that differs.
+struct Told {
+    /// Where it is in the report, if that has room for it.
+    place: Option<usize>,
+    is_undetermined: bool,
 }
 
 /// What is known of the sagas of a group that are over.
@@ -37,6 +46,8 @@ struct Group {
     tickets: HashMap<UserTicketId, u32>,
     won: usize,
     won_in_recording: usize,
+    /// One that won here and not there, or the other way round.
+    changed: Option<u32>,
 }
 
 impl<'a> Judge<'a> {
@@ -75,6 +86,7 @@ impl<'a> Judge<'a> {
             books: Books::default(),
             report,
             groups: HashMap::new(),
+            told: HashMap::new(),
             open_groups,
         }
     }
@@ -181,12 +193,16 @@ impl<'a> Judge<'a> {
                 tickets: HashMap::new(),
                 won: 0,
                 won_in_recording: 0,
+                changed: None,
             }
         });
         group.left -= 1;
         group.sagas.push(index.sagas[saga as usize]);
         for ticket in &over.tickets {
             group.tickets.entry(*ticket).or_insert(saga);
+        }
+        if won(replayed) != won(recorded) {
+            group.changed = Some(saga);
         }
         group.won += usize::from(won(replayed));
         group.won_in_recording += usize::from(won(recorded));
@@ -222,7 +238,8 @@ impl<'a> Judge<'a> {
                 replayed: json!(group.won),
                 in_any_order: true,
             };
-            self.tell(root, UnderWay::with(vec![finding]), pages)?;
+            let saga = group.changed.unwrap_or(root);
+            self.tell(saga, UnderWay::with(vec![finding]), pages)?;
         }
         Ok(())
     }
@@ -238,6 +255,34 @@ impl<'a> Judge<'a> {
         if over.findings.is_empty() || !is_asked_about {
             return Ok(());
         }
+        if let Some(told) = self.told.get_mut(&saga) {
+            told.add(over.findings, &mut self.report);
+            return Ok(());
+        }
+        let difference = self.difference(saga, over, pages)?;
+        match difference.is_undetermined {
+            true => self.report.undetermined += 1,
+            false => self.report.different += 1,
+        }
+        let differences = &mut self.report.differences;
+        let has_room = differences.len() < KEPT;
+        let told = Told {
+            place: has_room.then_some(differences.len()),
+            is_undetermined: difference.is_undetermined,
+        };
+        self.told.insert(saga, told);
+        if has_room {
+            differences.push(difference);
+        }
+        Ok(())
+    }
+
+    fn difference<R: Read + Seek>(
+        &self,
+        saga: u32,
+        over: UnderWay,
+        pages: &mut Pages<R>,
+    ) -> Result<SagaDifference, ReadError> {
         let (about, recorded) = self.recorded(saga, pages)?;
         let kind = self.index.kind(saga);
         let outcome = |end| kind?.outcome_of(end);
@@ -249,23 +294,15 @@ impl<'a> Judge<'a> {
                 reason: over.reason,
             },
         };
-        let is_undetermined = self.may_be_explained(saga, &over.findings, [&recorded, &replayed]);
-        match is_undetermined {
-            true => self.report.undetermined += 1,
-            false => self.report.different += 1,
-        }
-        if self.report.differences.len() < KEPT {
-            self.report.differences.push(SagaDifference {
-                saga: self.index.sagas[saga as usize],
-                kind: kind.map_or("unknown", |kind| kind.name),
-                about,
-                recorded,
-                replayed,
-                is_undetermined,
-                findings: over.findings,
-            });
-        }
-        Ok(())
+        Ok(SagaDifference {
+            saga: self.index.sagas[saga as usize],
+            kind: kind.map_or("unknown", |kind| kind.name),
+            is_undetermined: self.may_be_explained(saga, &over.findings, [&recorded, &replayed]),
+            about,
+            recorded,
+            replayed,
+            findings: over.findings,
+        })
     }
 
     /// Whether what the recording lacks may be why: a decision that was made and not yet published
@@ -309,6 +346,20 @@ impl<'a> Judge<'a> {
         let kind = self.index.kind(saga);
         let outcome = self.index.end(saga).and_then(|end| kind?.outcome_of(end));
         Ok((about, End { outcome, reason }))
+    }
+}
+
+impl Told {
+    /// What was found when its group was over, which nothing explains.
+    fn add(&mut self, findings: Vec<Finding>, report: &mut Report) {
+        if std::mem::take(&mut self.is_undetermined) {
+            report.undetermined -= 1;
+            report.different += 1;
+        }
+        if let Some(place) = self.place {
+            report.differences[place].is_undetermined = false;
+            report.differences[place].findings.extend(findings);
+        }
     }
 }
 

@@ -207,7 +207,7 @@ impl<'a, R: Read + Seek> Replay<'a, R> {
             .compare(&at, &answers, &answer, is_started_once);
         self.enter(saga, at, &event, &answer);
         let next = self.go_on(saga, &answer);
-        self.plan_again(saga, event, moment, answer);
+        self.plan_again(saga, &event, moment, &answer);
         Ok(next)
     }
 
@@ -278,7 +278,7 @@ impl<'a, R: Read + Seek> Replay<'a, R> {
     }
 
     /// As often as the journal has it more than once, and as chance will have it.
-    fn plan_again(&mut self, saga: u32, event: Event, moment: Moment, answer: Event) {
+    fn plan_again(&mut self, saga: u32, event: &Event, moment: Moment, answer: &Event) {
         let copies = self.index.copies(saga, event.message_type()).count();
         let more = usize::from(hits(&mut self.chance, self.options.duplicate));
         for _ in 0..copies.saturating_sub(1) + more {
