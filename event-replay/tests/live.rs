@@ -24,12 +24,13 @@ use tempfile::TempDir;
 /// After how long a recording is killed, in milliseconds.
 const KILLS: [u64; 6] = [5, 20, 40, 80, 160, 320];
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// The messages of a saga that was refused and undone, the start a minute ago.
 fn saga(user: u64) -> Vec<Event> {
     let (saga_id, user_ticket_id) = (SagaId::mint(), UserTicketId::mint());
     let (user_id, ticket_id) = (UserId(user), TicketId(1));
-    let reason = Reason::ALREADY_REGISTERED;
-    let start = Timestamp::from_micros(Timestamp::now().as_micros() - 60_000_000);
+    let (reason, start) = (Reason::ALREADY_REGISTERED, Timestamp::now() - MINUTE);
     let first = Event {
         id: Event::id_of(saga_id, MessageType::PurchaseAndRegister),
         source: "api-gateway".into(),

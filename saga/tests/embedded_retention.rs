@@ -1,7 +1,5 @@
 //! What the journal of the embedded bus lets go, and what it keeps.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

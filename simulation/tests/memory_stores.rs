@@ -34,6 +34,9 @@ const TICKETS: u128 = 60;
 /// So many batches are decided and not committed yet, as by so many replicas.
 const REPLICAS: usize = 6;
 
+/// Draws a message of the saga with this number.
+type Draw = fn(&mut Dice, u128) -> Message;
+
 struct Dice {
     random: SmallRng,
     sagas: u128,
@@ -317,7 +320,7 @@ fn kind(result: &Result<(), Failure>) -> &'static str {
 async fn both_mean_the_same<D: Decider>(
     decider: D,
     stores: [&dyn Store<D>; 2],
-    (mut dice, messages): (Dice, &[fn(&mut Dice, u128) -> Message]),
+    (mut dice, messages): (Dice, &[Draw]),
 ) where
     D::Effect: std::fmt::Debug,
 {

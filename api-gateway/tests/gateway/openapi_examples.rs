@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use api_gateway::{AuthConfig, Limits, RateLimit};
 use events::{Event, Reason, SagaId};
 use reqwest::Method;
 use saga::bus::Health;
@@ -13,15 +14,30 @@ use uuid::Uuid;
 use crate::fake_bus::FakeBus;
 use crate::running::{GOOD, Running};
 use crate::stories::{command, completed, rejected};
+use crate::tokens::{KeyFiles, Signer, claims};
 
 const SOME: Uuid = Uuid::from_u128(0x0193_a4f0_6c1b_7d3e_9f00_5a6b_7c8d_9e0f);
 const KEY: &str = "order-7-42";
 
 /// A request and its answer.
 async fn example(gateway: &Running, about: &str, request: (Method, &str, &str)) -> Value {
+    example_of(gateway, about, request, "").await
+}
+
+/// By who has this token, if any.
+async fn example_of(
+    gateway: &Running,
+    about: &str,
+    request: (Method, &str, &str),
+    token: &str,
+) -> Value {
     let (method, path, body) = request;
     let url = format!("{}{path}", gateway.url);
     let sent = gateway.client.request(method.clone(), url);
+    let sent = match token {
+        "" => sent,
+        token => sent.bearer_auth(token),
+    };
     let sent = match method {
         Method::POST => sent.header("Idempotency-Key", KEY),
         _ => sent,
@@ -80,7 +96,30 @@ async fn examples() -> Vec<Value> {
         (Method::GET, "/readyz", ""),
     )
     .await;
-    [examples, vec![waits]].concat()
+    [examples, vec![waits], kept_out().await].concat()
+}
+
+/// Who may not, or not so often.
+async fn kept_out() -> Vec<Value> {
+    let buy = (Method::POST, "/regist/trans", GOOD);
+    let (files, key) = (KeyFiles::new(), Signer::secret());
+    let auth = files.config(&[&Signer::ed25519("one")]);
+    let guarded = Running::guarded(FakeBus::new(completed), auth).await;
+    let limits = Limits {
+        rate_limit: Some(RateLimit {
+            requests: 1,
+            window: Duration::from_secs(3600),
+        }),
+        ..Limits::default()
+    };
+    let limited = Running::limited(FakeBus::new(completed), limits, AuthConfig::default()).await;
+    limited.post(GOOD).await;
+    let another = key.token(&claims("8", ""));
+    vec![
+        example(&guarded, "no token", buy.clone()).await,
+        example_of(&guarded, "the token of another user", buy.clone(), &another).await,
+        example(&limited, "one request too many", buy).await,
+    ]
 }
 
 async fn with_an_unreadable_row() -> Running {

@@ -1,6 +1,6 @@
 //! The messages of one saga, from a recording or from the live journal.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use event_replay::live::{Selection, sweep};
 use events::{Event, SagaId};
@@ -19,7 +19,7 @@ pub(super) struct NoSuchSaga {
     place: String,
 }
 
-pub(super) fn in_file(saga: SagaId, file: &PathBuf) -> Result<Found, Box<dyn std::error::Error>> {
+pub(super) fn in_file(saga: SagaId, file: &Path) -> Result<Found, Box<dyn std::error::Error>> {
     let mut recording = open(file, "reading")?;
     let mut found = Vec::new();
     for entry in &mut recording {
