@@ -184,12 +184,25 @@ fn alike(text: &str) -> String {
         } else if let Some(time) = time {
             alike += "2026-11-25T12:00:00.123456Z";
             rest = &rest[time.len()..];
+        } else if rest.get(..CURSOR.len()).is_some_and(is_cursor) {
+            alike += CURSOR;
+            rest = &rest[CURSOR.len()..];
         } else {
             alike.push(first);
             rest = &rest[first.len_utf8()..];
         }
     }
     alike
+}
+
+/// Where a list goes on: a time in microseconds, and a saga.
+const CURSOR: &str = "1795703451174873_01a218442e267098a87195069db71017";
+
+fn is_cursor(text: &str) -> bool {
+    let parts = text.split_once('_');
+    parts.is_some_and(|(time, saga)| {
+        time.len() == 16 && time.parse::<u64>().is_ok() && uuid::Uuid::parse_str(saga).is_ok()
+    })
 }
 
 fn is_time(text: &str) -> bool {
