@@ -3,7 +3,7 @@
 //! Every other message has an unacknowledged delivery behind it, which brings it back whatever
 //! breaks. A command has only its caller: a broker that dies between writing it to the journal and
 //! to its queue leaves a saga that is known and that nobody will ever work on. So whoever projects
-//! publishes a command again, once, when it has waited for longer than a step takes. One that was
+//! publishes a command again when it has waited for longer than a step takes. One that was
 //! only slow is answered twice with the same answer, and one past its deadline is refused.
 
 use std::convert::Infallible;
@@ -28,11 +28,19 @@ const MOST_AT_ONCE: usize = 100;
 
 impl Projector {
     /// Goes on for as long as this replica projects. Each saga is looked at once, in the order in
-    /// which they began.
+    /// which they began, and once more after any trouble of the broker: what that took down may have
+    /// begun before what was looked at already.
     pub(super) async fn repair(&self) -> Infallible {
-        let mut mark = Mark::OLDEST;
+        let (mut mark, mut broker) = (Mark::OLDEST, self.bus.health());
         loop {
             sleep(LOOK).await;
+            if broker.has_changed().unwrap_or(false) {
+                broker.mark_unchanged();
+                mark = Mark::OLDEST;
+                // By then the ledger has what the broker has, or says that it is behind.
+                sleep(PATIENCE).await;
+                continue;
+            }
             if !self.health.borrow().is_up() {
                 continue;
             }

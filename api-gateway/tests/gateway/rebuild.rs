@@ -172,3 +172,27 @@ on_both_stores! {
     what_the_journal_no_longer_has_stays_in_the_ledger
     a_ledger_that_has_read_nothing_is_left_to_the_projector
 }
+
+#[tokio::test]
+async fn a_build_that_is_older_than_the_journal_changes_nothing() {
+    let (database, bus) = (OnSqlite::new().await, FakeBus::without_workers());
+    let (ledger, story) = (database.ledger(), whole());
+    let work = async {
+        bus.record(&story);
+        ended(&ledger, &story).await;
+        let newer = String::from_utf8(story[0].to_json()).unwrap();
+        bus.record_raw([newer.replace("PurchaseAndRegister.v1", "CouponBooked.v1")]);
+        let last = whole();
+        bus.record(&last);
+        ended(&ledger, &last).await;
+        database.execute("UPDATE saga SET status = 'mended'").await;
+        let refused = rebuild(&bus, database.generations().await).await;
+        assert!(
+            matches!(refused, Err(RebuildError::OlderBuild(_))),
+            "{refused:?}"
+        );
+        let left = database.texts("SELECT status FROM saga").await;
+        assert_eq!(left, [Some("mended".to_owned()), Some("mended".to_owned())]);
+    };
+    beside_a_projector(&bus, &ledger, work).await;
+}

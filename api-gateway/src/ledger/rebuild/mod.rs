@@ -18,6 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use events::{Event, SagaId};
 use saga::bus::{JournalPage, JournalPosition, JournalReader};
+use saga::failure::chain;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
@@ -86,7 +87,7 @@ pub struct Generations {
 pub struct Report {
     /// Events of the journal that were folded.
     pub events: u64,
-    /// Entries that are no event which this build reads.
+    /// Entries that are no event of ours.
     pub skipped: u64,
     /// Sagas that were compared.
     pub sagas: u64,
@@ -126,6 +127,11 @@ pub enum RebuildError {
          journal?"
     )]
     JournalEnds { at: i64, to: i64 },
+    /// What a newer build has projected would be written over without it.
+    #[error(
+        "the journal has messages of another build ({0}); nothing is changed; use its `ledger`"
+    )]
+    OlderBuild(String),
     #[error("the connection with what was built so far is lost; run it again")]
     ScratchLost,
 }
@@ -279,6 +285,10 @@ impl<'a> Rebuild<'a> {
     }
 
     async fn fold(&mut self, page: JournalPage, to: JournalPosition) -> Result<(), RebuildError> {
+        let mut unread = page.entries.iter().filter_map(|entry| entry.as_ref().err());
+        if let Some(newer) = unread.find(|problem| problem.is_of_another_build()) {
+            return Err(RebuildError::OlderBuild(chain(newer)));
+        }
         let all = page.entries.len() as u64;
         let events: Vec<Event> = page.entries.into_iter().flatten().collect();
         self.report.events += events.len() as u64;
