@@ -73,8 +73,8 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
 /// believes of a table that fills at thousands of rows a second. The plan is made once, so a
 /// statement must have no other way to join (`LATERAL … LIMIT 1`, or a join on a primary key).
 ///
-/// What is switched off only costs more, and what has no other way then costs so much that it would
-/// be compiled before each execution: that takes a second, of what lasts a millisecond.
+/// What is switched off only costs more, by so much that a plan which has no other way would be
+/// compiled before it is executed, for longer than the statement takes.
 pub const INDEX_LOOKUPS_ONLY: [(&str, &str); 5] = [
     ("jit", "off"),
     ("enable_seqscan", "off"),
