@@ -19,11 +19,12 @@ pub(crate) struct Arguments {
         global = true
     )]
     pub(crate) amqp_url: String,
-    /// The PostgreSQL to measure on, as a user who may create databases; they are dropped again
+    /// The PostgreSQL to measure on, as a user who may create databases; they are dropped again. The
+    /// services take over its parameters: without TLS, like the broker, unless the URL says otherwise
     #[arg(
         long,
         env = "DATABASE_URL",
-        default_value = "postgres://postgres@127.0.0.1:5432/postgres"
+        default_value = "postgres://postgres@127.0.0.1:5432/postgres?sslmode=disable"
     )]
     pub(crate) database_url: String,
     /// What to measure

@@ -57,10 +57,10 @@ async fn commit(database_url: &str) -> Result<Duration, BenchError> {
             .bind(event.as_ref())
             .execute(&mut connection)
             .await?;
-        times.push(began.elapsed());
+        times.push(began.elapsed().as_secs_f64());
     }
     connection.close().await?;
-    Ok(median(times.split_off(WARM_UP)))
+    Ok(Duration::from_secs_f64(median(times.split_off(WARM_UP))))
 }
 
 /// Publishes to a quorum queue, and waits until the message is both confirmed and delivered.
@@ -94,7 +94,7 @@ async fn hop(amqp_url: &str, queue: &str) -> Result<Duration, BenchError> {
         let began = Instant::now();
         let sent = publish(&publisher, &queue, &event);
         let (_, tag) = try_join(sent, next(&mut deliveries, &queue)).await?;
-        times.push(began.elapsed());
+        times.push(began.elapsed().as_secs_f64());
         acker.basic_ack(tag, BasicAckOptions::default()).await?;
     }
     let gone = QueueDeleteOptions::default();
@@ -102,7 +102,7 @@ async fn hop(amqp_url: &str, queue: &str) -> Result<Duration, BenchError> {
     for connection in [publishing, consuming] {
         connection.close(200, "measured".into()).await?;
     }
-    Ok(median(times.split_off(WARM_UP)))
+    Ok(Duration::from_secs_f64(median(times.split_off(WARM_UP))))
 }
 
 async fn publish(channel: &Channel, queue: &ShortString, event: &[u8]) -> Result<(), BenchError> {

@@ -119,10 +119,12 @@ impl Meter {
     }
 }
 
-/// The middle one, the upper of two.
-pub(crate) fn median<T: PartialOrd + Copy + Default>(mut values: Vec<T>) -> T {
-    values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
-    values.get(values.len() / 2).copied().unwrap_or_default()
+/// The middle one, or the mean of the two in the middle; 0 of nothing.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let upper = values.get(values.len() / 2);
+    let lower = values.get(values.len().saturating_sub(1) / 2);
+    upper.zip(lower).map_or(0.0, |(a, b)| f64::midpoint(*a, *b))
 }
 
 #[cfg(test)]
@@ -154,6 +156,13 @@ mod tests {
         meter.begin();
         meter.end(Instant::now(), Instant::now());
         assert_eq!((meter.measured().sagas, meter.counted), (1, 0));
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
+        assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+        assert!((median(vec![4.0, 1.0, 2.0, 9.0]) - 3.0).abs() < f64::EPSILON);
+        assert!(median(Vec::new()).abs() < f64::EPSILON);
     }
 
     #[test]

@@ -12,12 +12,14 @@ mod template;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use events::choreography::{REGIST_WORKER, TICKET_WORKER};
+use events::choreography::{PURCHASE_AND_REGISTER, REGIST_WORKER, TICKET_WORKER};
 use events::{Class, MessageType};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use lapin::message::Delivery;
-use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions,
+};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Connection, Consumer};
 use saga::Tasks;
@@ -52,6 +54,7 @@ impl Relay {
         let names = Names::new(namespace);
         let publishing = connect(url, "bench relay load, publishing").await?;
         let consuming = connect(url, "bench relay load, consuming").await?;
+        empty(&consuming, &names).await?;
         let hops = [("ticket", TICKET_WORKER), ("regist", REGIST_WORKER)]
             .map(|(name, service)| Process::relay_hop(name, service.0, url, namespace));
         let mut relay = Self {
@@ -123,6 +126,19 @@ async fn declare(url: &str, namespace: &str) -> Result<(), BenchError> {
     // A sender that is gone is a bus that crashed, and then the hops do not find their queues.
     let _ = bus.health().wait_for(saga::bus::Health::is_up).await;
     bus.close().await;
+    Ok(())
+}
+
+/// Removes what a round before may have left behind: the broker hands out again what its hops had
+/// not acknowledged when they were ended, and it would end a saga of this round.
+async fn empty(connection: &Connection, names: &Names) -> lapin::Result<()> {
+    let channel = connection.create_channel().await?;
+    for step in PURCHASE_AND_REGISTER.steps {
+        let queue = ShortString::from(names.work(step));
+        channel
+            .queue_purge(queue, QueuePurgeOptions::default())
+            .await?;
+    }
     Ok(())
 }
 

@@ -215,7 +215,13 @@ fn bare(findings: &Findings) -> Option<Bare> {
         return None;
     }
     let over = |value: fn(&crate::bare::Bare) -> Duration| {
-        micros(median(findings.bare.iter().map(value).collect()))
+        median(
+            findings
+                .bare
+                .iter()
+                .map(|bare| micros(value(bare)))
+                .collect(),
+        )
     };
     Some(Bare {
         commit_us: over(|bare| bare.commit),

@@ -24,8 +24,6 @@ pub(crate) struct PostgresStore(pub(crate) PgPool);
 
 /// The decisions of the events' sagas, which of their users are registered for their tickets, and
 /// which of the bought tickets are closed.
-/// One look into an index for each, whatever the planner believes: as a plain join, planned while
-/// the table was empty, it compares every key with every registration.
 static LOAD: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {DECISION_COLUMNS}, live.user_id, live.ticket_id, closed.user_ticket_id
@@ -59,13 +57,15 @@ static CREATE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Live registrations, by their ids or by their tickets.
+/// Live registrations, by their ids or by their tickets; the last condition is that of the index of
+/// tickets, which is not used without it.
 const FIND: &str = "
     SELECT id, user_id, user_ticket_id, ticket_id, saga_id, created_at
-    FROM regist WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL
+    FROM regist WHERE id = ANY($1::uuid[]) AND num_nulls(deleted_at) = 1
     UNION
     SELECT id, user_id, user_ticket_id, ticket_id, saga_id, created_at
-    FROM regist WHERE user_ticket_id = ANY($2::uuid[]) AND deleted_at IS NULL";
+    FROM regist WHERE user_ticket_id = ANY($2::uuid[]) AND num_nulls(deleted_at) = 1
+      AND (deleted_at IS NULL OR is_tombstone)";
 
 /// Leaves out, and is missed for it, a registration that is not as it was seen: moved or deleted
 /// meanwhile, by another replica or from another queue.
@@ -73,19 +73,22 @@ const MOVE: &str = "
     UPDATE regist
     SET user_id = new.user_id, user_ticket_id = new.user_ticket_id, ticket_id = new.ticket_id,
         saga_id = new.saga_id, updated_at = new.at
-    FROM UNNEST($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::bigint[], $6::uuid[],
-                $7::timestamptz[])
-      AS new (id, from_saga, user_id, user_ticket_id, ticket_id, saga_id, at)
-    WHERE regist.id = new.id AND regist.saga_id = new.from_saga AND regist.deleted_at IS NULL";
+    FROM (SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::bigint[],
+                               $6::uuid[], $7::timestamptz[])
+            AS new (id, from_saga, user_id, user_ticket_id, ticket_id, saga_id, at)
+            LIMIT cardinality($1)) AS new
+    WHERE regist.id = new.id AND regist.saga_id = new.from_saga
+      AND num_nulls(regist.deleted_at) = 1";
 
 /// Leaves out what [`MOVE`] does: a registration that has another ticket by now is not the one that
 /// was to be deleted, and its ticket not the one that is reported as free or becomes a tombstone.
 const CANCEL: &str = "
     UPDATE regist
     SET deleted_at = gone.at, updated_at = gone.at, is_tombstone = gone.is_tombstone
-    FROM UNNEST($1::uuid[], $2::uuid[], $3::timestamptz[], $4::boolean[])
-      AS gone (id, saga_id, at, is_tombstone)
-    WHERE regist.id = gone.id AND regist.saga_id = gone.saga_id AND regist.deleted_at IS NULL";
+    FROM (SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::timestamptz[], $4::boolean[])
+            AS gone (id, saga_id, at, is_tombstone) LIMIT cardinality($1)) AS gone
+    WHERE regist.id = gone.id AND regist.saga_id = gone.saga_id
+      AND num_nulls(regist.deleted_at) = 1";
 
 const CLOSE: &str = "
     INSERT INTO regist (id, created_at, updated_at, deleted_at, user_id, user_ticket_id, ticket_id,

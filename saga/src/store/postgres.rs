@@ -49,8 +49,8 @@ pub const AFTER_DECISIONS: &str = "(SELECT count(*) FROM decided) AS all_decided
 pub const FILL_IN_UNDOS: &str = "
     UPDATE decision
     SET undo_type = new.undo_type, undo_data = new.undo_data::json, undo_at = new.undo_at
-    FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::timestamptz[])
-      AS new (saga_id, undo_type, undo_data, undo_at)
+    FROM (SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::timestamptz[])
+            AS new (saga_id, undo_type, undo_data, undo_at) LIMIT cardinality($1)) AS new
     WHERE decision.saga_id = new.saga_id AND decision.undo_type IS NULL
     RETURNING decision.saga_id";
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod moved;
+mod planned_empty;
 
 use std::collections::HashMap;
 

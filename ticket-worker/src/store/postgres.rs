@@ -40,9 +40,10 @@ static DELETE: LazyLock<String> = LazyLock::new(|| {
         "WITH undone AS ({FILL_IN_UNDOS}), deleted AS (
             UPDATE user_ticket
             SET deleted_at = gone.at, updated_at = gone.at, version = version + 1
-            FROM UNNEST($5::uuid[], $6::uuid[], $7::timestamptz[]) AS gone (id, saga_id, at)
+            FROM (SELECT * FROM UNNEST($5::uuid[], $6::uuid[], $7::timestamptz[])
+                    AS gone (id, saga_id, at) LIMIT cardinality($5)) AS gone
             WHERE user_ticket.id = gone.id AND user_ticket.saga_id = gone.saga_id
-              AND user_ticket.deleted_at IS NULL)
+              AND num_nulls(user_ticket.deleted_at) = 1)
         SELECT count(*) FROM undone"
     )
 });
@@ -56,9 +57,11 @@ const SAVE: &str = "
     UPDATE user_ticket
     SET user_id = new.user_id, ticket_id = new.ticket_id, updated_at = new.updated_at,
         deleted_at = new.deleted_at, held_by = new.held_by, version = new.to_version
-    FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],
-                $6::timestamptz[], $7::timestamptz[], $8::uuid[])
-      AS new (id, from_version, to_version, user_id, ticket_id, updated_at, deleted_at, held_by)
+    FROM (SELECT * FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],
+                               $6::timestamptz[], $7::timestamptz[], $8::uuid[])
+            AS new (id, from_version, to_version, user_id, ticket_id, updated_at, deleted_at,
+                    held_by)
+            LIMIT cardinality($1)) AS new
     WHERE user_ticket.id = new.id AND user_ticket.version = new.from_version";
 
 #[async_trait]
