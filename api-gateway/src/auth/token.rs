@@ -23,26 +23,20 @@ pub(crate) struct Wanted {
     pub(crate) audience: Option<String>,
 }
 
-/// Why a token is not taken. Its text is told to the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a token is not taken; what its caller is told is among the texts of `http`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadToken {
-    #[error("the token is no JWT that is signed with RS256, EdDSA or HS256")]
+    /// No JWT, or signed in a way that is not taken.
     Malformed,
-    #[error("the token is signed with a key that is not known here")]
     UnknownKey,
-    #[error("the signature of the token does not fit")]
     Signature,
-    #[error("the token has expired")]
     Expired,
-    #[error("the token is not valid yet")]
     TooEarly,
-    #[error("the token is for another audience")]
     Audience,
-    #[error("the token is of another issuer")]
     Issuer,
-    #[error("the token lacks a claim, or has it in another form: sub and exp are needed")]
+    /// It lacks one that is needed, or has it in another form.
     Claims,
-    #[error("the token needs extensions that are not known here")]
+    /// It needs extensions that are not known here.
     Critical,
 }
 

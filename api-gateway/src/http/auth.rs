@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use events::UserId;
 use tokio::time::Instant;
 
 use super::Gateway;
-use super::problem::{FORBIDDEN, Problem};
+use super::language::Language;
+use super::problem::Problem;
 use super::rates::{Who, seconds};
 use super::server::Peer;
+use super::texts::{Words, details, kinds};
 use crate::auth::token::{BadToken, OPERATOR};
 use crate::auth::{Caller, Foreign, NotKnown};
 
@@ -72,8 +74,7 @@ async fn run(
 
 fn too_often(wait: Duration) -> Response {
     let seconds = seconds(wait);
-    let detail = format!("the caller sends too many requests; wait {seconds} s");
-    let mut response = Problem::too_many(detail).into_response();
+    let mut response = Problem::too_many(details::too_often(&seconds)).into_response();
     let after = HeaderValue::from(seconds);
     (response.headers_mut()).insert(header::RETRY_AFTER, after);
     response
@@ -94,9 +95,7 @@ async fn caller(gateway: &Gateway, headers: &HeaderMap) -> Result<Caller, Proble
             let caller = gateway.auth().caller(token.trim()).await;
             caller.map_err(|problem| match problem {
                 NotKnown::Token(why) => bad(why),
-                NotKnown::NoKeys => Problem::unavailable(
-                    "the keys that sign tokens cannot be read yet; send the request again",
-                ),
+                NotKnown::NoKeys => Problem::unavailable(details::NO_KEYS_YET),
             })
         }
         _ => Err(missing()),
@@ -124,40 +123,25 @@ impl Caller {
 
 impl From<Foreign> for Problem {
     fn from(Foreign: Foreign) -> Self {
-        Self::new(
-            StatusCode::FORBIDDEN,
-            "forbidden",
-            "The caller may not do this",
-            FORBIDDEN,
-            "a caller acts for the user that is the `sub` of its token; for other users its \
-             `scope` must hold operator",
-        )
-        .with_challenge(challenge(&format!(
-            "Bearer error=\"insufficient_scope\", scope=\"{OPERATOR}\""
-        )))
+        let header = format!("Bearer error=\"insufficient_scope\", scope=\"{OPERATOR}\"");
+        Self::new(&kinds::FORBIDDEN, details::FOREIGN).with_challenge(challenge(&header))
     }
 }
 
 fn missing() -> Problem {
-    let detail = "send a token: `Authorization: Bearer <JWT>`";
-    unauthorized(detail.to_owned(), "Bearer")
+    unauthorized(details::NO_TOKEN, "Bearer")
 }
 
-/// RFC 6750 wants all of them called the same.
+/// RFC 6750 wants all of them called the same, and described in ASCII.
 fn bad(why: BadToken) -> Problem {
-    let header = format!("Bearer error=\"invalid_token\", error_description=\"{why}\"");
-    unauthorized(why.to_string(), &header)
+    let why = details::of_token(why);
+    let told = why.get(Language::English);
+    let header = format!("Bearer error=\"invalid_token\", error_description=\"{told}\"");
+    unauthorized(why, &header)
 }
 
-fn unauthorized(detail: String, header: &str) -> Problem {
-    Problem::new(
-        StatusCode::UNAUTHORIZED,
-        "unauthorized",
-        "It is not known who calls",
-        FORBIDDEN,
-        detail,
-    )
-    .with_challenge(challenge(header))
+fn unauthorized(detail: Words, header: &str) -> Problem {
+    Problem::new(&kinds::UNAUTHORIZED, detail).with_challenge(challenge(header))
 }
 
 fn challenge(text: &str) -> HeaderValue {

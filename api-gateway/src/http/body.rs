@@ -17,7 +17,8 @@ use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use super::Gateway;
-use super::problem::{FieldError, INVALID_PARAMETER, Problem};
+use super::problem::{FieldError, Problem};
+use super::texts::{Say, Text, details, kinds};
 
 /// A hundred times what any route needs.
 pub(super) const BODY_LIMIT: usize = 16 * 1024;
@@ -57,53 +58,35 @@ pub(super) fn received(RawBody(body): RawBody) -> Result<Bytes, Problem> {
 fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
     body.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            let detail = format!("the body is larger than {BODY_LIMIT} bytes");
-            let title = "The body is too large";
-            Problem::new(
-                rejection.status(),
-                "body-too-large",
-                title,
-                INVALID_PARAMETER,
-                detail,
-            )
+            let detail = details::body_too_large(&BODY_LIMIT);
+            Problem::new(&kinds::BODY_TOO_LARGE, detail)
         } else {
-            let detail = format!("the body did not arrive whole: {rejection}");
-            Problem::invalid(detail, Vec::new())
+            Problem::invalid(details::body_cut_off(&rejection), Vec::new())
         }
     })
 }
 
 fn too_slow(limit: Duration) -> Problem {
-    Problem::new(
-        StatusCode::REQUEST_TIMEOUT,
-        "body-too-slow",
-        "The body took too long",
-        INVALID_PARAMETER,
-        format!("the body did not arrive within {limit:?}; send the request again"),
-    )
+    let detail = details::body_too_slow(&limit.as_secs_f32());
+    Problem::new(&kinds::BODY_TOO_SLOW, detail)
 }
 
 impl<'a> Fields<'a> {
     pub(super) fn parse(body: &'a [u8], example: &'static str) -> Result<Self, Problem> {
-        let whole = |detail: String| {
+        let whole = |detail: Text| {
+            let told = details::of_body(&detail, &example);
             let field = WHOLE.to_owned();
-            let errors = vec![FieldError {
-                field,
-                detail: detail.clone(),
-            }];
-            Problem::invalid(format!("the body {detail}; send {example}"), errors)
+            Problem::invalid(told, vec![FieldError { field, detail }])
         };
+        let no_json = |problem: serde_json::Error| whole(details::is_not_json(&problem));
         if body.is_empty() {
-            return Err(whole("is empty".to_owned()));
+            return Err(whole(details::IS_EMPTY.into()));
         }
-        let json: &RawValue = serde_json::from_slice(body)
-            .map_err(|problem| whole(format!("is not JSON: {problem}")))?;
+        let json: &RawValue = serde_json::from_slice(body).map_err(no_json)?;
         if !json.get().starts_with('{') {
-            let shown = shown(json.get());
-            return Err(whole(format!("must be a JSON object, but is {shown}")));
+            return Err(whole(details::is_no_object(&shown(json.get()))));
         }
-        let Members(fields) = serde_json::from_str(json.get())
-            .map_err(|problem| whole(format!("is not JSON: {problem}")))?;
+        let Members(fields) = serde_json::from_str(json.get()).map_err(no_json)?;
         Ok(Self {
             fields,
             example,
@@ -116,10 +99,10 @@ impl<'a> Fields<'a> {
     pub(super) fn required<T: DeserializeOwned>(
         &mut self,
         name: &str,
-        expected: &str,
+        expected: &dyn Say,
     ) -> Option<T> {
         if !self.fields.iter().any(|(field, _)| field == name) {
-            self.fail(name, format!("is missing; it must be {expected}"));
+            self.fail(name, details::is_missing(expected));
         }
         self.optional(name, expected)
     }
@@ -128,7 +111,7 @@ impl<'a> Fields<'a> {
     pub(super) fn optional<T: DeserializeOwned>(
         &mut self,
         name: &str,
-        expected: &str,
+        expected: &dyn Say,
     ) -> Option<T> {
         let mut given = self.fields.iter().filter(|(field, _)| field == name);
         let (value, again) = (given.next(), given.count());
@@ -136,21 +119,21 @@ impl<'a> Fields<'a> {
             (None, _) => return None,
             (Some((_, json)), 0) => match serde_json::from_str(json.get()) {
                 Ok(value) => return Some(value),
-                Err(_) => format!("must be {expected}, but is {}", shown(json.get())),
+                Err(_) => details::is_other(expected, &shown(json.get())),
             },
-            (Some(_), again) => format!("is given {} times; send it once", again + 1),
+            (Some(_), again) => details::is_repeated(&(again + 1)),
         };
         self.fail(name, detail);
         None
     }
 
-    fn fail(&mut self, name: &str, detail: String) {
+    fn fail(&mut self, name: &str, detail: Text) {
         let field = name.to_owned();
         self.errors.push(FieldError { field, detail });
     }
 
     /// Notes what only the reader of a field can see is wrong with it.
-    pub(super) fn with_error(mut self, name: &str, detail: String) -> Self {
+    pub(super) fn with_error(mut self, name: &str, detail: Text) -> Self {
         self.fail(name, detail);
         self
     }
@@ -165,12 +148,8 @@ impl<'a> Fields<'a> {
 
     /// Everything that was found wrong.
     pub(super) fn problem(self) -> Problem {
-        let told: Vec<String> = self
-            .errors
-            .iter()
-            .map(|error| format!("{} {}", error.field, error.detail))
-            .collect();
-        let detail = format!("{}. Send {}", told.join(". "), self.example);
+        let faults = FieldError::sentences(&self.errors);
+        let detail = details::with_example(&faults, &self.example);
         Problem::invalid(detail, self.errors)
     }
 }

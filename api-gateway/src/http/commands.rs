@@ -9,16 +9,18 @@ use events::choreography::{Outcome, Saga};
 use events::progress::Status;
 use events::{Message, Reason, SagaId, Timestamp, UserTicketId};
 use futures_util::future::join_all;
+use saga::failure::chain;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Gateway;
 pub(super) use super::body::RawBody;
 use super::body::{Fields, received};
 use super::envelope::{accepted, saga_url, success};
 use super::idempotency::{Identity, reused};
 use super::prefer::Patience;
 use super::problem::Problem;
-use super::{Gateway, UUID};
+use super::texts::{Text, details};
 use crate::accepted::End;
 use crate::auth::Caller;
 use crate::ledger::projector::BEHIND;
@@ -141,9 +143,7 @@ async fn start(
 
 fn refused(reason: Option<&Reason>) -> Problem {
     match reason {
-        Some(reason) if *reason == Reason::NOT_FOUND => {
-            Problem::not_found("there is no object with this id, or it is deleted".to_owned())
-        }
+        Some(reason) if *reason == Reason::NOT_FOUND => Problem::not_found(details::NO_SUCH_OBJECT),
         reason => Problem::refused(reason),
     }
 }
@@ -158,35 +158,33 @@ fn still_running(saga_id: SagaId, user_ticket_id: Option<UserTicketId>) -> Respo
 }
 
 fn not_started(saga: &Saga, identity: Identity, why: &NotStarted) -> Problem {
-    let saga_id = identity.saga_id();
     match why {
-        NotStarted::TooManyWaiting | NotStarted::NotListening | NotStarted::BrokerAway(_) => {
-            Problem::unavailable(why.to_string())
-        }
-        NotStarted::TooManyOfCaller => Problem::too_many(why.to_string()),
+        NotStarted::TooManyWaiting => Problem::unavailable(details::TOO_MANY_WAIT),
+        NotStarted::NotListening => Problem::unavailable(details::NOT_LISTENING),
+        NotStarted::BrokerAway(reason) => Problem::unavailable(details::broker_away(reason)),
+        NotStarted::TooManyOfCaller => Problem::too_many(details::CALLER_WAITS_FOR_TOO_MANY),
         NotStarted::OtherRequest => reused(),
-        NotStarted::NotConfirmed(_) | NotStarted::NotInTime => {
-            let what_next = match identity {
-                Identity::Keyed(_) => {
-                    "It may or may not have been accepted: send the request again with the same \
-                     Idempotency-Key"
-                        .to_owned()
-                }
-                Identity::Fresh(_) => {
-                    let url = saga_url(saga_id);
-                    // Past its deadline a command is refused, whenever it may yet arrive.
-                    let over = Timestamp::now() + saga.deadline + BEHIND;
-                    format!(
-                        "It may or may not have been accepted: GET {url} tells. If that answers \
-                         404 after {over}, nothing was done nor will be, and the request may be \
-                         sent again"
-                    )
-                }
-            };
-            let detail = format!("{}. {what_next}", saga::failure::chain(why));
-            Problem::unavailable(detail).of_saga(saga_id)
+        NotStarted::NotConfirmed(problem) => {
+            let why = details::not_confirmed(&chain(problem));
+            unavailable_perhaps_started(saga, identity, why)
+        }
+        NotStarted::NotInTime => {
+            unavailable_perhaps_started(saga, identity, details::NOT_IN_TIME.into())
         }
     }
+}
+
+fn unavailable_perhaps_started(saga: &Saga, identity: Identity, why: Text) -> Problem {
+    let saga_id = identity.saga_id();
+    let what_next = match identity {
+        Identity::Keyed(_) => details::SEND_AGAIN_WITH_KEY.into(),
+        Identity::Fresh(_) => {
+            // Past its deadline a command is refused, whenever it may yet arrive.
+            let over = Timestamp::now() + saga.deadline + BEHIND;
+            details::ask_and_send_again(&saga_url(saga_id), &over)
+        }
+    };
+    Problem::unavailable(Text::sentences(&[why, what_next])).of_saga(saga_id)
 }
 
 /// The `id` of a body that names one object.
@@ -194,7 +192,7 @@ pub(super) fn id_of<Id: DeserializeOwned>(body: RawBody) -> Result<Id, Problem> 
     const EXAMPLE: &str = r#"{"id": "0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f"}"#;
     let body = received(body)?;
     let mut fields = Fields::parse(&body, EXAMPLE)?;
-    match fields.required("id", UUID) {
+    match fields.required("id", &details::UUID) {
         Some(id) => Ok(id),
         None => Err(fields.problem()),
     }
@@ -203,14 +201,13 @@ pub(super) fn id_of<Id: DeserializeOwned>(body: RawBody) -> Result<Id, Problem> 
 /// The `ids` of a body that names some objects, each once.
 pub(super) fn ids_of<Id: DeserializeOwned + Ord>(body: RawBody) -> Result<Vec<Id>, Problem> {
     const EXAMPLE: &str = r#"{"ids": ["0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f"]}"#;
-    const EXPECTED: &str = "a list of 1 to 100 UUIDs";
     let body = received(body)?;
     let mut fields = Fields::parse(&body, EXAMPLE)?;
-    let ids: Option<Vec<Id>> = fields.required("ids", EXPECTED);
+    let ids: Option<Vec<Id>> = fields.required("ids", &details::UUIDS);
     let mut ids = match ids {
         Some(ids) if (1..=LARGEST_BATCH).contains(&ids.len()) => ids,
         Some(ids) => {
-            let detail = format!("must be {EXPECTED}, but has {}", ids.len());
+            let detail = details::has_so_many(&details::UUIDS, &ids.len());
             return Err(fields.with_error("ids", detail).problem());
         }
         None => return Err(fields.problem()),

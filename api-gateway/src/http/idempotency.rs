@@ -5,11 +5,12 @@
 //! The ids that the gateway mints for such a saga are derived from the key and from what was asked,
 //! so an answer that names another id was given to another request with the same key.
 
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::{HeaderMap, HeaderName};
 use events::{SagaId, UserTicketId};
 use uuid::Uuid;
 
-use super::problem::{FieldError, INVALID_PARAMETER, Problem};
+use super::problem::{FieldError, Problem};
+use super::texts::{Words, details, kinds};
 use crate::auth::Caller;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -34,12 +35,10 @@ impl Identity {
             return Ok(Self::Fresh(SagaId::mint()));
         };
         if given.next().is_some() {
-            return Err(unfit("is given more than once; send it once"));
+            return Err(unfit(details::KEY_GIVEN_TWICE));
         }
         let key = key.to_str().ok().map(unquoted).filter(|key| is_key(key));
-        let key = key.ok_or_else(|| {
-            unfit("must be 1 to 255 visible ASCII characters, best a UUID, bare or in quotes")
-        })?;
+        let key = key.ok_or_else(|| unfit(details::KEY_IS_NONE))?;
         let callers = Uuid::new_v5(&KEYS, caller.subject.as_bytes());
         Ok(Self::Keyed(SagaId(Uuid::new_v5(&callers, key.as_bytes()))))
     }
@@ -84,24 +83,17 @@ fn is_key(text: &str) -> bool {
     (1..=LONGEST).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn unfit(detail: &str) -> Problem {
+fn unfit(fault: Words) -> Problem {
     let field = "Idempotency-Key".to_owned();
-    let detail = detail.to_owned();
-    let text = format!("the header {field} {detail}");
-    Problem::invalid(text, vec![FieldError { field, detail }])
+    let told = details::of_header(&field, &fault);
+    let detail = fault.into();
+    Problem::invalid(told, vec![FieldError { field, detail }])
 }
 
 /// What the key was used for before is something else, and perhaps somebody else's, so the answer does
 /// not say which saga that is.
 pub(super) fn reused() -> Problem {
-    Problem::new(
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "idempotency-key-reused",
-        "The Idempotency-Key belongs to another request",
-        INVALID_PARAMETER,
-        "a request with other fields was sent with this Idempotency-Key before; use a new key for \
-         a new request",
-    )
+    Problem::new(&kinds::KEY_REUSED, details::KEY_REUSED)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod docs;
 mod envelope;
 mod health;
 mod idempotency;
+mod language;
 mod openapi;
 mod parameters;
 mod prefer;
@@ -18,13 +19,14 @@ mod regist;
 mod routes;
 mod sagas;
 mod server;
+mod texts;
 mod user_ticket;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{Method, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use saga::bus::Health;
@@ -34,20 +36,14 @@ use tokio::time::Instant;
 pub(crate) use self::server::serve;
 use crate::auth::Auth;
 use crate::front::Surroundings;
-use crate::http::problem::{INVALID_PARAMETER, NOT_FOUND, Problem};
+use crate::http::problem::Problem;
 use crate::http::rates::Rates;
 use crate::http::routes::Routes;
+use crate::http::texts::{details, kinds};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::settings::{GatewayConfig, Limits};
 use crate::starter::Starter;
-
-/// What a caller's number must be, as error messages say it.
-const WHOLE_NUMBER: &str =
-    "a whole number from 0 to 18446744073709551615, as a JSON number or a string of digits";
-
-/// What an id of ours must be, likewise.
-const UUID: &str = "a UUID, as \"0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f\"";
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -175,6 +171,7 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .fallback(no_route)
         .layer(DefaultBodyLimit::max(body::BODY_LIMIT))
+        .layer(from_fn(problem::in_the_callers_language))
         .layer(from_fn(measure))
         .with_state(gateway)
 }
@@ -189,28 +186,12 @@ async fn measure(request: Request, next: Next) -> Response {
 }
 
 async fn no_route(method: Method, uri: Uri) -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "route-not-found",
-        "No such route",
-        NOT_FOUND,
-        format!(
-            "there is no route {method} {}; GET /docs shows those that there are",
-            uri.path()
-        ),
-    )
+    let detail = details::no_route(&method, &uri.path());
+    Problem::new(&kinds::ROUTE_NOT_FOUND, detail)
 }
 
 /// The router adds the `Allow` header.
 async fn wrong_method(method: Method, uri: Uri) -> Problem {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method-not-allowed",
-        "The route has other methods",
-        INVALID_PARAMETER,
-        format!(
-            "{} is not for {method}; the Allow header says what it is for",
-            uri.path()
-        ),
-    )
+    let detail = details::wrong_method(&uri.path(), &method);
+    Problem::new(&kinds::METHOD_NOT_ALLOWED, detail)
 }

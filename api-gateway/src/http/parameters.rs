@@ -8,6 +8,7 @@ use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
 
 use super::problem::{FieldError, Problem};
+use super::texts::{Say, Text, details};
 
 /// The largest page, and the size of a page whose size is out of range.
 const LARGEST_PAGE: i64 = 100;
@@ -27,39 +28,42 @@ impl Parameters {
                 given,
                 errors: Vec::new(),
             }),
-            Err(rejection) => Err(Problem::invalid(rejection.to_string(), Vec::new())),
+            Err(rejection) => {
+                let detail = details::of_query(&rejection);
+                Err(Problem::invalid(detail, Vec::new()))
+            }
         }
     }
 
     /// The value of a parameter, if it is given; `expected` says what it must be.
-    pub(super) fn optional<T: FromStr>(&mut self, name: &str, expected: &str) -> Option<T> {
+    pub(super) fn optional<T: FromStr>(&mut self, name: &str, expected: &dyn Say) -> Option<T> {
         let mut given = self.given.iter().filter(|(key, _)| key == name);
         let (value, again) = (given.next().map(|(_, value)| value), given.count());
         let detail = match value.map(String::as_str) {
             None | Some("") if again == 0 => return None,
             Some(value) if again == 0 => match value.parse() {
                 Ok(value) => return Some(value),
-                Err(_) => format!("must be {expected}, but is {value:?}"),
+                Err(_) => details::is_other(expected, &format!("{value:?}")),
             },
-            _ => format!("is given {} times; send it once", again + 1),
+            _ => details::is_repeated(&(again + 1)),
         };
         self.fail(name, detail);
         None
     }
 
-    pub(super) fn required<T: FromStr>(&mut self, name: &str, expected: &str) -> Option<T> {
+    pub(super) fn required<T: FromStr>(&mut self, name: &str, expected: &dyn Say) -> Option<T> {
         let known = self.errors.len();
         let value = self.optional(name, expected);
         if value.is_none() && self.errors.len() == known {
-            self.fail(name, format!("is missing; it must be {expected}"));
+            self.fail(name, details::is_missing(expected));
         }
         value
     }
 
     /// Which page of a list: out of range means the first one, and ten of them.
     pub(super) fn page(&mut self) -> events::query::Page {
-        let number = self.optional("pageNum", "a whole number");
-        let size = self.optional("pageSize", "a whole number");
+        let number = self.optional("pageNum", &details::ANY_WHOLE_NUMBER);
+        let size = self.optional("pageSize", &details::ANY_WHOLE_NUMBER);
         let number = number.map_or(1, |Whole(number)| number.max(1));
         let size = size.map(|Whole(size)| size);
         let size = size.filter(|size| (1..=LARGEST_PAGE).contains(size));
@@ -74,13 +78,11 @@ impl Parameters {
         if self.errors.is_empty() {
             return Ok(());
         }
-        let told: Vec<String> = (self.errors.iter())
-            .map(|error| format!("{} {}", error.field, error.detail))
-            .collect();
-        Err(Problem::invalid(told.join(". "), self.errors))
+        let detail = FieldError::sentences(&self.errors);
+        Err(Problem::invalid(detail, self.errors))
     }
 
-    fn fail(&mut self, name: &str, detail: String) {
+    fn fail(&mut self, name: &str, detail: Text) {
         let field = name.to_owned();
         self.errors.push(FieldError { field, detail });
     }

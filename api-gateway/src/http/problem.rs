@@ -1,108 +1,62 @@
 //! An error: RFC 9457 `application/problem+json` with a true HTTP status, which also carries the
-//! original's `code` and `message`, and every field that was wrong.
+//! original's `code` and `message`, and every field that was wrong. A handler says what is wrong in
+//! every language; [`in_the_callers_language`] writes it down in the caller's.
 
+use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use events::{Reason, SagaId};
 use serde::Serialize;
 
 use super::envelope::{RETRY_AFTER, saga_url};
+use super::language::Language;
+use super::texts::kinds::{self, ProblemKind};
+use super::texts::{Text, refusals};
 
-/// The original's code and message of an error.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SeedCode(pub(super) u16, pub(super) &'static str);
-
-pub(super) const FORBIDDEN: SeedCode = SeedCode(403, "您没有访问权限！");
-pub(super) const MESSAGE_HANDLING_FAILED: SeedCode = SeedCode(1001, "消息处理失败！");
-pub(super) const BUSY: SeedCode = SeedCode(1002, "系统繁忙!");
-pub(super) const INVALID_PARAMETER: SeedCode = SeedCode(1003, "无效的参数！");
-pub(super) const NOT_FOUND: SeedCode = SeedCode(1007, "查询失败");
-
-/// What a refusal is to the original's callers, and what it means.
-const REFUSALS: [(Reason, &str, &str); 6] = [
-    (
-        Reason::ALREADY_REGISTERED,
-        "用户已报名，请勿重复报名！",
-        "the user already has a live registration for this ticket",
-    ),
-    (
-        Reason::TICKET_NOT_FOUND,
-        "用户票不存在！",
-        "there is no such ticket to register with",
-    ),
-    (
-        Reason::NOT_THE_USERS_TICKET,
-        "该票不属于此用户！",
-        "the ticket is another user's",
-    ),
-    (
-        Reason::TICKET_DELETED,
-        "该票已删除！",
-        "the ticket is deleted",
-    ),
-    (
-        Reason::TICKET_IN_USE,
-        "该票已报名，不能修改！",
-        "a registration has this ticket; cancel it first",
-    ),
-    (
-        Reason::CHANGED_MEANWHILE,
-        "数据已被修改，请重试！",
-        "another request changed the registration in the same moment; send the request again",
-    ),
-];
+/// What the `type` of a problem begins with, and where its page is.
+pub(super) const PAGES: &str = "/problems";
 
 /// One wrong field, and what to send instead.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub(super) struct FieldError {
     pub(super) field: String,
-    pub(super) detail: String,
+    pub(super) detail: Text,
+}
+
+impl FieldError {
+    pub(super) fn sentences(errors: &[Self]) -> Text {
+        let told = |error: &Self| Text::of(&error.field, &error.detail);
+        let told: Vec<Text> = errors.iter().map(told).collect();
+        Text::sentences(&told)
+    }
 }
 
 /// Boxed, because it is the unlikely half of every handler's result.
-#[derive(Debug)]
-pub(crate) struct Problem(Box<Members>);
+#[derive(Clone, Debug)]
+pub(crate) struct Problem(Box<Parts>);
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Members {
-    #[serde(rename = "type")]
-    kind: String,
-    title: &'static str,
-    #[serde(serialize_with = "status_number")]
-    status: StatusCode,
-    detail: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instance: Option<String>,
+#[derive(Clone, Debug)]
+struct Parts {
+    kind: &'static ProblemKind,
+    detail: Text,
     code: u16,
-    message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Text,
     saga_id: Option<SagaId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Reason>,
     errors: Vec<FieldError>,
     /// What a caller must show to be let in.
-    #[serde(skip)]
     challenge: Option<HeaderValue>,
 }
 
 impl Problem {
-    /// `name` identifies the kind of problem: `kebab-case`, and stable.
-    pub(super) fn new(
-        status: StatusCode,
-        name: &str,
-        title: &'static str,
-        SeedCode(code, message): SeedCode,
-        detail: impl Into<String>,
-    ) -> Self {
-        Self(Box::new(Members {
-            kind: format!("/problems/{name}"),
-            title,
-            status,
+    pub(super) fn new(kind: &'static ProblemKind, detail: impl Into<Text>) -> Self {
+        Self(Box::new(Parts {
+            kind,
             detail: detail.into(),
-            instance: None,
-            code,
-            message: message.to_owned(),
+            code: kind.code.0,
+            message: kind.code.1.into(),
             saga_id: None,
             reason: None,
             errors: Vec::new(),
@@ -110,88 +64,34 @@ impl Problem {
         }))
     }
 
-    pub(super) fn invalid(detail: impl Into<String>, errors: Vec<FieldError>) -> Self {
-        let mut problem = Self::new(
-            StatusCode::BAD_REQUEST,
-            "invalid-parameter",
-            "The request has invalid parameters",
-            INVALID_PARAMETER,
-            detail,
-        );
+    pub(super) fn invalid(detail: impl Into<Text>, errors: Vec<FieldError>) -> Self {
+        let mut problem = Self::new(&kinds::INVALID, detail);
         problem.0.errors = errors;
         problem
     }
 
     /// Nothing is wrong with the request; it may be sent again.
-    pub(super) fn unavailable(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "unavailable",
-            "The system cannot do this now",
-            BUSY,
-            detail,
-        )
+    pub(super) fn unavailable(detail: impl Into<Text>) -> Self {
+        Self::new(&kinds::UNAVAILABLE, detail)
     }
 
     /// The caller, unlike others, asks for too much.
-    pub(super) fn too_many(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too-many-requests",
-            "The caller asks for too much at a time",
-            BUSY,
-            detail,
-        )
+    pub(super) fn too_many(detail: impl Into<Text>) -> Self {
+        Self::new(&kinds::TOO_MANY, detail)
     }
 
-    pub(super) fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "not-found",
-            "No such object",
-            NOT_FOUND,
-            detail,
-        )
+    pub(super) fn not_found(detail: impl Into<Text>) -> Self {
+        Self::new(&kinds::NOT_FOUND, detail)
     }
 
     /// A step refused; what was done before is undone.
     pub(super) fn refused(reason: Option<&Reason>) -> Self {
-        let (code, message, detail) = Self::about(reason);
-        let mut problem = Self::new(
-            StatusCode::CONFLICT,
-            "refused",
-            "The saga was refused",
-            SeedCode(code, ""),
-            detail,
-        );
+        let (code, message, detail) = refusals::about(reason);
+        let mut problem = Self::new(&kinds::REFUSED, detail);
+        problem.0.code = code;
         problem.0.message = message;
         problem.0.reason = reason.cloned();
         problem
-    }
-
-    /// A reason without a line of its own shows as itself.
-    fn about(reason: Option<&Reason>) -> (u16, String, String) {
-        let known = REFUSALS.iter().find(|known| Some(&known.0) == reason);
-        if let Some((_, message, detail)) = known {
-            return (409, (*message).to_owned(), (*detail).to_owned());
-        }
-        match reason {
-            Some(reason) if *reason == Reason::DEADLINE_EXCEEDED => (
-                BUSY.0,
-                "系统繁忙，报名已超时，请稍后重试！".to_owned(),
-                "the saga was not started before its deadline; send the request again".to_owned(),
-            ),
-            Some(reason) => (
-                409,
-                reason.to_string(),
-                format!("a step refused with the reason {reason}"),
-            ),
-            None => (
-                MESSAGE_HANDLING_FAILED.0,
-                MESSAGE_HANDLING_FAILED.1.to_owned(),
-                "a step refused and gave no reason".to_owned(),
-            ),
-        }
     }
 
     pub(super) fn with_challenge(mut self, challenge: HeaderValue) -> Self {
@@ -201,36 +101,96 @@ impl Problem {
 
     /// The saga that this is about, with its address.
     pub(super) fn of_saga(mut self, saga_id: SagaId) -> Self {
-        self.0.instance = Some(saga_url(saga_id));
         self.0.saga_id = Some(saga_id);
         self
     }
+
+    fn json(&self, language: Language) -> Vec<u8> {
+        let parts = &self.0;
+        let error = |error: &FieldError| ErrorMembers {
+            field: error.field.clone(),
+            detail: error.detail.get(language).to_owned(),
+        };
+        let members = Members {
+            kind: format!("{PAGES}/{}", parts.kind.name),
+            title: parts.kind.title.get(language),
+            status: parts.kind.status,
+            detail: parts.detail.get(language),
+            instance: parts.saga_id.map(saga_url),
+            code: parts.code,
+            message: parts.message.get(language),
+            saga_id: parts.saga_id,
+            reason: parts.reason.as_ref(),
+            errors: parts.errors.iter().map(error).collect(),
+        };
+        serde_json::to_vec(&members).expect("strings and numbers always serialize")
+    }
+
+    fn tell(&self, language: Language, response: &mut Response) {
+        *response.body_mut() = Body::from(self.json(language));
+        let headers = response.headers_mut();
+        for (name, value) in [
+            (header::CONTENT_TYPE, "application/problem+json"),
+            (header::CONTENT_LANGUAGE, language.tag()),
+            (header::VARY, "Accept-Language"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
 }
 
+/// On the wire.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Members<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+    code: u16,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    saga_id: Option<SagaId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a Reason>,
+    errors: Vec<ErrorMembers>,
+}
+
+#[derive(Serialize)]
+struct ErrorMembers {
+    field: String,
+    detail: String,
+}
+
+/// The body comes later, when it is known what the caller reads: the problem goes along until then.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = self.0.status;
-        let json = serde_json::to_vec(&self.0).expect("strings and numbers always serialize");
-        let mut response = (status, json).into_response();
-        let kind = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        let status = StatusCode::from_u16(self.0.kind.status).expect("the table has real ones");
+        let mut response = status.into_response();
+        let headers = response.headers_mut();
         if matches!(
             status,
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
         ) {
-            let after = HeaderValue::from_static(RETRY_AFTER);
-            response.headers_mut().insert(header::RETRY_AFTER, after);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
         }
-        if let Some(challenge) = self.0.challenge {
-            (response.headers_mut()).insert(header::WWW_AUTHENTICATE, challenge);
+        if let Some(challenge) = &self.0.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
         }
+        response.extensions_mut().insert(self);
         response
     }
 }
 
-fn status_number<S: serde::Serializer>(
-    status: &StatusCode,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u16(status.as_u16())
+/// Around everything that may answer with a problem.
+pub(super) async fn in_the_callers_language(request: Request, next: Next) -> Response {
+    let language = Language::preferred(request.headers());
+    let mut response = next.run(request).await;
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        problem.tell(language, &mut response);
+    }
+    response
 }

@@ -3,20 +3,19 @@
 use std::fmt;
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use axum::response::Response;
 use events::query::{Answer, Listing, Object, Page, Query, QueryOf, Regist, UserTicket};
 use events::{RegistId, Timestamp, UserId, UserTicketId};
 use futures_util::future::try_join_all;
 use saga::bus::AskError;
-use saga::failure::chain;
 use saga::reads::ANSWER_LIMIT;
 use serde::Serialize;
 use tracing::warn;
 
 use super::Gateway;
 use super::envelope::{callers_id, success};
-use super::problem::{BUSY, Problem};
+use super::problem::Problem;
+use super::texts::{Words, details, kinds};
 use crate::auth::{Caller, Foreign, Rights};
 
 /// How long question and answer may travel beside the time that the owner has, so that its own
@@ -26,7 +25,7 @@ const ON_THE_WAY: Duration = Duration::from_secs(1);
 /// What a caller is shown of an object.
 pub(super) trait Shown: Object {
     /// The object's name in messages.
-    const NAME: &'static str;
+    const NAME: Words;
     type View: Serialize;
 
     fn view(self) -> Self::View;
@@ -61,7 +60,7 @@ pub(super) struct RegistView {
 }
 
 impl Shown for UserTicket {
-    const NAME: &'static str = "ticket";
+    const NAME: Words = details::TICKET;
     type View = UserTicketView;
 
     fn view(self) -> UserTicketView {
@@ -81,7 +80,7 @@ impl Shown for UserTicket {
 }
 
 impl Shown for Regist {
-    const NAME: &'static str = "registration";
+    const NAME: Words = details::REGISTRATION;
     type View = RegistView;
 
     fn view(self) -> RegistView {
@@ -164,7 +163,7 @@ fn absent<O: Shown>(id: O::Id) -> Problem
 where
     O::Id: fmt::Display,
 {
-    Problem::not_found(format!("there is no {} {id}, or it is deleted", O::NAME))
+    Problem::not_found(details::no_object(&O::NAME, &id))
 }
 
 /// A page of objects.
@@ -195,22 +194,15 @@ async fn ask<O: Shown>(gateway: &Gateway, query: &QueryOf<O>) -> Result<Answer<O
 }
 
 fn no_answer(error: &AskError) -> Problem {
-    let detail = format!("{}; ask again", chain(error));
     match error {
-        AskError::Unavailable { .. } => Problem::unavailable(detail),
-        AskError::NoAnswer { .. } => Problem::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "no-answer",
-            "The owner of the data does not answer",
-            BUSY,
-            detail,
-        ),
+        AskError::Unavailable { reason } => Problem::unavailable(details::cannot_ask(reason)),
+        AskError::NoAnswer { service, limit } => {
+            let detail = details::no_answer(service, &limit.as_secs_f32());
+            Problem::new(&kinds::NO_ANSWER, detail)
+        }
     }
 }
 
 fn cannot_read<O: Shown>() -> Problem {
-    Problem::unavailable(format!(
-        "{} cannot read its data now; ask again",
-        O::OWNER.0
-    ))
+    Problem::unavailable(details::cannot_read(&O::OWNER.0))
 }

@@ -84,7 +84,7 @@ async fn every_wrong_field_is_named_with_what_to_send() {
         let detail = problem["detail"].as_str().unwrap();
         assert!(wrong.iter().all(|field| detail.contains(field)), "{detail}");
         assert!(
-            detail.contains(r#"Send {"userId": 7, "ticketId": 42}"#),
+            detail.contains(r#"请发送 {"userId": 7, "ticketId": 42}"#),
             "{detail}"
         );
     }
@@ -209,13 +209,10 @@ async fn a_broker_that_is_away_is_503_with_where_to_ask() {
     let body = problem(response, StatusCode::SERVICE_UNAVAILABLE, 1002, "系统繁忙!").await;
     let saga = body["sagaId"].as_str().unwrap();
     let detail = body["detail"].as_str().unwrap();
-    assert!(
-        detail.contains("may or may not have been accepted"),
-        "{detail}"
-    );
+    assert!(detail.contains("命令可能已被接受，也可能没有"), "{detail}");
     assert!(detail.contains(&format!("GET /sagas/{saga}")), "{detail}");
     assert!(detail.contains("connection refused"), "{detail}");
-    assert!(detail.contains("If that answers 404 after 20"), "{detail}");
+    assert!(detail.contains("如果它在 20"), "{detail}");
     // Nothing is pretended about it.
     let asked = gateway.get(&format!("/sagas/{saga}")).await;
     assert_eq!(asked.status(), StatusCode::NOT_FOUND);
@@ -230,7 +227,7 @@ async fn nothing_is_started_before_its_end_could_reach_the_caller() {
     let response = gateway.post(GOOD).await;
     let body = problem(response, StatusCode::SERVICE_UNAVAILABLE, 1002, "系统繁忙!").await;
     let detail = body["detail"].as_str().unwrap();
-    assert!(detail.contains("nothing was started"), "{detail}");
+    assert!(detail.contains("什么都没有开始"), "{detail}");
     let ready = gateway.get("/readyz").await;
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
     front.take_replies(&gateway.tasks).await.unwrap();
@@ -294,7 +291,7 @@ async fn a_row_that_cannot_be_read_is_500_with_who_has_to_act() {
     let status = StatusCode::INTERNAL_SERVER_ERROR;
     let body = problem(response, status, 1001, "消息处理失败！").await;
     let detail = body["detail"].as_str().unwrap();
-    assert!(detail.contains("an operator has to"), "{detail}");
+    assert!(detail.contains("需要操作员"), "{detail}");
 }
 
 #[tokio::test]

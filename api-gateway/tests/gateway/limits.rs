@@ -110,7 +110,7 @@ async fn a_broker_that_is_known_to_be_away_is_503_at_once_with_nothing_started()
     let body: Value = response.json().await.unwrap();
     let detail = body["detail"].as_str().unwrap();
     assert!(
-        detail.contains("it blocks publishers") && detail.contains("nothing was started"),
+        detail.contains("it blocks publishers") && detail.contains("什么都没有开始"),
         "{detail}"
     );
     assert!(gateway.bus.published.lock().unwrap().is_empty());

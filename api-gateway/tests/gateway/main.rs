@@ -7,6 +7,7 @@ mod fake_bus;
 mod http;
 mod http_errors;
 mod key_rotation;
+mod languages;
 mod ledger_store;
 mod limits;
 mod lost_replies;

@@ -9,6 +9,8 @@ use events::{Event, Reason, SagaId};
 use reqwest::Method;
 use saga::bus::Health;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use uuid::Uuid;
 
 use crate::fake_bus::FakeBus;
@@ -42,11 +44,12 @@ async fn example_of(
         Method::POST => sent.header("Idempotency-Key", KEY),
         _ => sent,
     };
+    let sent = sent.header("Accept-Language", "en");
     let answer = sent.body(body.to_owned()).send().await.unwrap();
     let status = answer.status().as_u16();
     let headers = match method {
-        Method::POST => json!({"Idempotency-Key": KEY}),
-        _ => json!({}),
+        Method::POST => json!({"Idempotency-Key": KEY, "Accept-Language": "en"}),
+        _ => json!({"Accept-Language": "en"}),
     };
     json!({
         "about": about,
@@ -96,7 +99,35 @@ async fn examples() -> Vec<Value> {
         (Method::GET, "/readyz", ""),
     )
     .await;
-    [examples, vec![waits], kept_out().await].concat()
+    let slow = a_slow_body().await;
+    [examples, vec![waits, slow], kept_out().await].concat()
+}
+
+/// Half a body, and nothing more.
+async fn a_slow_body() -> Value {
+    let limits = Limits {
+        body_within: Duration::from_secs(1),
+        ..Limits::default()
+    };
+    let bus = FakeBus::without_workers();
+    let gateway = Running::limited(bus, limits, AuthConfig::default()).await;
+    let address = gateway.url.strip_prefix("http://").unwrap();
+    let mut half = TcpStream::connect(address).await.unwrap();
+    let head = "POST /userTicket HTTP/1.1\r\nhost: x\r\naccept-language: en\r\ncontent-length: 26";
+    half.write_all(format!("{head}\r\n\r\n{{\"user").as_bytes())
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    half.read_to_string(&mut answer).await.unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    json!({
+        "about": "half a body",
+        "method": "POST",
+        "path": "/userTicket",
+        "headers": {"Accept-Language": "en"},
+        "body": null,
+        "answer": {"status": 408, "body": serde_json::from_str::<Value>(body).unwrap()},
+    })
 }
 
 /// Who may not, or not so often.

@@ -22,7 +22,8 @@ gateway serves it at `/openapi.json`, and a page to read it at `/docs`.
 Bodies are JSON, whatever the content type says. A change answers when its saga has ended, or after \
 `--wait-limit` with `202`, `Location: /sagas/{id}` and `Retry-After`. A problem \
 (`application/problem+json`) has a true HTTP status, the original's `code` and `message`, and \
-`errors` by field. `503` and `504` come with nothing done or a saga to ask for; `GET /sagas/{id}` \
+`errors` by field; its texts are in Chinese, or in English if `Accept-Language` prefers it, and its \
+`type` is the address of a page about it. `503` and `504` come with nothing done or a saga to ask for; `GET /sagas/{id}` \
 tells.
 
 `pageNum` below 1 is 1; `pageSize` below 1 or above 100 is 10.
@@ -31,7 +32,7 @@ tells.
 |---|---|---|
 ";
 /// Headers of answers that callers act on.
-const TOLD: [&str; 2] = ["allow", "preference-applied"];
+const TOLD: [&str; 3] = ["allow", "content-language", "preference-applied"];
 
 const TAIL: &str = "
 ## Who may do what

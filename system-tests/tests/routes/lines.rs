@@ -38,6 +38,7 @@ impl Line {
 }
 
 const KEY: (&str, &str) = ("Idempotency-Key", "order-8-42");
+const ENGLISH: (&str, &str) = ("Accept-Language", "en");
 
 #[rustfmt::skip]
 pub(crate) const LINES: &[Line] = &[
@@ -52,7 +53,10 @@ pub(crate) const LINES: &[Line] = &[
         .with(&[KEY, ("Prefer", "wait=5")]),
     line("the same key is not for another request",
         "POST", "/regist/trans", r#"{"userId":8,"ticketId":43}"#)
-        .with(&[KEY]),
+        .with(&[KEY, ENGLISH]),
+    line("a refusal in English, for who prefers it",
+        "POST", "/regist/trans", r#"{"userId":8,"ticketId":42}"#)
+        .with(&[("Accept-Language", "fr, en;q=0.9, zh;q=0.5")]),
     line("create a ticket",
         "POST", "/userTicket", r#"{"userId":7,"ticketId":43}"#)
         .learns(&[("ticket", "id")]),
@@ -63,14 +67,17 @@ pub(crate) const LINES: &[Line] = &[
     line("tickets by their fields or by `keyword` (any id of theirs), newest first",
         "GET", "/userTicket/list?userId=7&ticketId=42&pageNum=1&pageSize=10", ""),
     line("a ticket of another user is no ticket to register with",
-        "POST", "/regist", r#"{"userId":9,"userTicketId":"{ticket}"}"#),
+        "POST", "/regist", r#"{"userId":9,"userTicketId":"{ticket}"}"#)
+        .with(&[ENGLISH]),
     line("nor is one that does not exist",
-        "POST", "/regist", r#"{"userId":7,"userTicketId":"0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f"}"#),
+        "POST", "/regist", r#"{"userId":7,"userTicketId":"0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f"}"#)
+        .with(&[ENGLISH]),
     line("register with a ticket of the user",
         "POST", "/regist", r#"{"userId":7,"userTicketId":"{ticket}"}"#)
         .learns(&[("regist", "id")]),
     line("a ticket that a registration has stays as it is",
-        "PUT", "/userTicket", r#"{"id":"{ticket}","ticketId":45}"#),
+        "PUT", "/userTicket", r#"{"id":"{ticket}","ticketId":45}"#)
+        .with(&[ENGLISH]),
     line("one registration",
         "GET", "/regist?id={regist}", ""),
     line("registrations by their fields or by `keyword`, newest first",
@@ -88,13 +95,16 @@ pub(crate) const LINES: &[Line] = &[
     line("undo a purchase: the same",
         "POST", "/userTicket/add-rollback", r#"{"id":"{ticket}"}"#),
     line("a deleted ticket is no ticket to register with",
-        "POST", "/regist", r#"{"userId":7,"userTicketId":"{ticket}"}"#),
+        "POST", "/regist", r#"{"userId":7,"userTicketId":"{ticket}"}"#)
+        .with(&[ENGLISH]),
     line("delete tickets, 100 at most",
         "DELETE", "/userTicket/delete-batch", r#"{"ids":["{bought}"]}"#),
     line("what is deleted is gone",
-        "GET", "/regist?id={regist}", ""),
+        "GET", "/regist?id={regist}", "")
+        .with(&[ENGLISH]),
     line("what is wrong is told by field",
-        "POST", "/regist", r#"{"userId":-1}"#),
+        "POST", "/regist", r#"{"userId":-1}"#)
+        .with(&[ENGLISH]),
     line("a saga as it happens, up to its end",
         "GET", "/sagas/{refused}/events", ""),
     line("nothing more to come",
@@ -105,13 +115,16 @@ pub(crate) const LINES: &[Line] = &[
     line("sagas, newest first",
         "GET", "/sagas?userId=7&status=compensated&limit=1", ""),
     line("a saga that nobody knows",
-        "GET", "/sagas/0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f", ""),
+        "GET", "/sagas/0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f", "")
+        .with(&[ENGLISH]),
     line("is the process alive",
         "GET", "/livez", ""),
     line("can callers be served",
         "GET", "/readyz", ""),
     line("a route that there is not",
-        "GET", "/tickets", ""),
+        "GET", "/tickets", "")
+        .with(&[ENGLISH]),
     line("a method that the route does not have",
-        "GET", "/regist/trans", ""),
+        "GET", "/regist/trans", "")
+        .with(&[ENGLISH]),
 ];

@@ -3,10 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::examples::{self, Example, shown};
-use super::failures::{self, EVERYWHERE, Failure, HEADERS, REFUSED};
+use super::failures::{self, EVERYWHERE, HEADERS, OF_A_PROBLEM};
 use super::schemas::{self, object, refer};
 use super::{Field, Operation, Success};
 use crate::http::routes::Described;
+use crate::http::texts::kinds::{ProblemKind, REFUSED};
 
 /// Only where authentication is set up.
 const TOKEN: &str = "Needed where the gateway has keys (`--jwt-keys`, `--jwt-secret-file`): `sub` is \
@@ -23,7 +24,8 @@ Buy a ticket and register for its event: both happen or neither does.
 
 **Success** is `{\"code\":200,\"message\":\"success\",\"data\":…}`. **An error** is a problem document \
 (RFC 9457, `application/problem+json`) with a true status; programs look at its `type` and, of a \
-refusal (409), at its `reason`. What is answered where no operation is: 404 `route-not-found`, 405 \
+refusal (409), at its `reason`; people open the `type`, which is a page, \
+and read the problem in Chinese, or in English if `Accept-Language` prefers it. What is answered where no operation is: 404 `route-not-found`, 405 \
 `method-not-allowed` with `Allow`. `HEAD` is answered wherever `GET` is.
 
 **A change is a saga**: the answer comes when it has ended, or as 202 with `Location` after as long \
@@ -47,15 +49,13 @@ pub(in crate::http) fn document(routes: &[Described]) -> Value {
         }
         .operation();
     }
-    let response = |failure: Failure| {
+    let response = |kind: &ProblemKind| {
         let of_kind = examples
             .iter()
-            .filter(|example| example.is_problem(failure.kind));
+            .filter(|example| example.is_problem(kind.name));
         let answers = shown(of_kind, |example| Some(&example.answer.body));
-        (
-            failure.name.to_owned(),
-            problem(failure, failure.about, &refer("Problem"), &answers),
-        )
+        let (name, about) = (failures::name(kind), failures::about(kind));
+        (name, problem(kind, &about, &refer("Problem"), &answers))
     };
     let responses: Map<String, Value> = failures::all().map(response).collect();
     json!({
@@ -155,9 +155,9 @@ impl Of<'_> {
     fn responses(&self) -> Map<String, Value> {
         let operation = &self.route.operation;
         let mut responses: Map<String, Value> = self.successes().into_iter().collect();
-        for failure in operation.failures.iter().chain(EVERYWHERE) {
-            let reference = format!("#/components/responses/{}", failure.name);
-            responses.insert(failure.status.to_string(), json!({"$ref": reference}));
+        for kind in operation.failures.iter().chain(EVERYWHERE) {
+            let reference = format!("#/components/responses/{}", failures::name(kind));
+            responses.insert(kind.status.to_string(), json!({"$ref": reference}));
         }
         if !operation.refusals.is_empty() {
             responses.insert(REFUSED.status.to_string(), self.refused());
@@ -187,11 +187,12 @@ impl Of<'_> {
         let of_kind = self
             .examples
             .iter()
-            .filter(|example| example.is_problem(REFUSED.kind))
+            .filter(|example| example.is_problem(REFUSED.name))
             .filter(told);
         let examples = shown(of_kind, |example| Some(&example.answer.body));
-        let about = format!("{} Reasons: `{}`.", REFUSED.about, reasons.join("`, `"));
-        problem(REFUSED, &about, &schema, &examples)
+        let about = failures::about(&REFUSED);
+        let about = format!("{about} Reasons: `{}`.", reasons.join("`, `"));
+        problem(&REFUSED, &about, &schema, &examples)
     }
 
     fn successes(&self) -> Vec<(String, Value)> {
@@ -280,10 +281,15 @@ fn envelope(code: u16, message: &str, data: &str) -> Value {
     })
 }
 
-fn problem(failure: Failure, about: &str, schema: &Value, examples: &Map<String, Value>) -> Value {
+fn problem(
+    kind: &ProblemKind,
+    about: &str,
+    schema: &Value,
+    examples: &Map<String, Value>,
+) -> Value {
     json!({
         "description": about,
-        "headers": headers(failure.headers),
+        "headers": headers(&[kind.headers, OF_A_PROBLEM].concat()),
         "content": {PROBLEM: {"schema": schema, "examples": examples}},
     })
 }

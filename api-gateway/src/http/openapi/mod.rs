@@ -3,7 +3,7 @@
 //! are answers that tests got ([`examples`]).
 //!
 //! To describe a new route: an [`Operation`] beside its handler; an answer of a new shape is a line
-//! in [`schemas`], a new kind of problem one in [`failures`].
+//! in [`schemas`], a new kind of problem one in [`kinds`](super::texts::kinds).
 
 mod document;
 mod examples;
@@ -14,7 +14,7 @@ use events::Reason;
 
 pub(super) use document::document;
 
-use self::failures::Failure;
+use crate::http::texts::kinds::ProblemKind;
 
 /// What callers are told of a route and method.
 #[derive(Clone, Copy)]
@@ -28,7 +28,7 @@ pub(super) struct Operation {
     body: &'static [Field],
     /// With every reason for which it may be refused.
     refusals: &'static [Reason],
-    failures: &'static [Failure],
+    failures: &'static [&'static ProblemKind],
     success: Success,
 }
 
@@ -98,6 +98,9 @@ const IDEMPOTENCY_KEY: Field = optional("Idempotency-Key", "IdempotencyKey").abo
     "Names the saga: a request that is sent again with it, to any replica and at any time later, \
      is the same saga and gets the same answer",
 );
+pub(super) const ACCEPT_LANGUAGE: Field = optional("Accept-Language", "AcceptLanguage").about(
+    "RFC 9110: problems are told in English if it is preferred to Chinese, otherwise in Chinese",
+);
 pub(super) const ID: Field = required("id", "Uuid");
 /// Of every list of objects.
 pub(super) const PAGE_NUMBER: Field =
@@ -112,13 +115,9 @@ pub(super) const LATE: &[Reason] = &[Reason::DEADLINE_EXCEEDED];
 impl Operation {
     /// Starts a saga and waits for its end; `data` is what its envelope has then.
     pub(super) const fn saga(id: &'static str, summary: &'static str, data: &'static str) -> Self {
-        let failures = &[
-            failures::INVALID,
-            failures::TOO_LARGE,
-            failures::UNAVAILABLE,
-        ];
+        let failures = failures::OF_A_COMMAND;
         Self {
-            headers: &[PREFER, TRACEPARENT],
+            headers: &[PREFER, TRACEPARENT, ACCEPT_LANGUAGE],
             ..Self::new(id, summary, Success::Ended(data), failures)
         }
     }
@@ -129,40 +128,28 @@ impl Operation {
         summary: &'static str,
         data: &'static str,
     ) -> Self {
-        let failures = &[
-            failures::INVALID,
-            failures::TOO_LARGE,
-            failures::KEY_REUSED,
-            failures::UNAVAILABLE,
-        ];
+        let failures = failures::OF_A_KEYED_COMMAND;
         Self {
-            headers: &[IDEMPOTENCY_KEY, PREFER, TRACEPARENT],
+            headers: &[IDEMPOTENCY_KEY, PREFER, TRACEPARENT, ACCEPT_LANGUAGE],
             ..Self::new(id, summary, Success::Ended(data), failures)
         }
     }
 
     /// Answers with the object that has the `id`.
     pub(super) const fn find(id: &'static str, summary: &'static str, data: &'static str) -> Self {
-        let failures = &[
-            failures::INVALID,
-            failures::NOT_FOUND,
-            failures::UNAVAILABLE,
-            failures::NO_ANSWER,
-        ];
         Self {
             query: &[ID],
-            ..Self::new(id, summary, Success::Read(data), failures)
+            headers: &[ACCEPT_LANGUAGE],
+            ..Self::new(id, summary, Success::Read(data), failures::OF_A_LOOK_UP)
         }
     }
 
     /// Answers with a page of objects.
     pub(super) const fn list(id: &'static str, summary: &'static str, data: &'static str) -> Self {
-        let failures = &[
-            failures::INVALID,
-            failures::UNAVAILABLE,
-            failures::NO_ANSWER,
-        ];
-        Self::new(id, summary, Success::Read(data), failures)
+        Self {
+            headers: &[ACCEPT_LANGUAGE],
+            ..Self::new(id, summary, Success::Read(data), failures::OF_A_LIST)
+        }
     }
 
     /// Answers without the envelope.
@@ -188,7 +175,7 @@ impl Operation {
         id: &'static str,
         summary: &'static str,
         success: Success,
-        failures: &'static [Failure],
+        failures: &'static [&'static ProblemKind],
     ) -> Self {
         Self {
             id,
@@ -229,7 +216,7 @@ impl Operation {
     }
 
     /// Instead of those that it has so far.
-    pub(super) const fn fails_with(self, failures: &'static [Failure]) -> Self {
+    pub(super) const fn fails_with(self, failures: &'static [&'static ProblemKind]) -> Self {
         Self { failures, ..self }
     }
 }

@@ -5,7 +5,8 @@ use events::progress::Status;
 use serde_json::{Map, Value, json};
 
 use super::{Field, Kind, field};
-use crate::http::{UUID, WHOLE_NUMBER};
+use crate::http::language::Language;
+use crate::http::texts::details::{UUID, WHOLE_NUMBER};
 
 /// Digits of a whole number up to 2^64-1, leading zeros included.
 const UP_TO_2_64: &str = "^0*(?:[0-9]{1,19}|1[0-7][0-9]{18}|18[0-3][0-9]{17}|184[0-3][0-9]{16}|\
@@ -69,7 +70,7 @@ const SAGA: [Field; 11] = [
 
 const PROBLEM: [Field; 10] = [
     has("type", "ProblemType"),
-    has("title", "Text").about("The same for all problems of a type"),
+    has("title", "Text").about("The same for all problems of a type, in one language"),
     has("status", "HttpStatus"),
     has("detail", "Text").about("What is wrong this time, and what to do"),
     perhaps("instance", "SagaPath"),
@@ -250,7 +251,7 @@ fn plain() -> Value {
         "Count": {"type": "integer", "minimum": 0},
         "Seconds": {"type": "integer", "minimum": 0},
         "WholeNumber": {"type": "integer"},
-        "Uuid": {"type": "string", "format": "uuid", "description": UUID},
+        "Uuid": {"type": "string", "format": "uuid", "description": UUID.english()},
         "Timestamp": {"type": "string", "format": "date-time", "description": "RFC 3339, in UTC"},
         "UpOrDown": {"type": "string", "enum": ["up", "down"]},
     })
@@ -258,10 +259,11 @@ fn plain() -> Value {
 
 /// What callers send.
 fn of_callers() -> Value {
+    let whole_number = WHOLE_NUMBER.english();
     json!({
         "Number": {
             "description": format!(
-                "{WHOLE_NUMBER}; no fraction, no exponent. Answers have a string beyond 2^53-1, \
+                "{whole_number}; no fraction, no exponent. Answers have a string beyond 2^53-1, \
                  which a JavaScript number cannot hold"
             ),
             "anyOf": [
@@ -274,6 +276,7 @@ fn of_callers() -> Value {
         },
         "Limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
         "Cursor": {"type": "string", "pattern": "^-?[0-9]{1,18}_[0-9a-f]{32}$"},
+        "AcceptLanguage": {"type": "string", "examples": ["en", "zh-CN, en;q=0.5"]},
         "Prefer": {"type": "string", "examples": ["wait=2", "respond-async"]},
         "IdempotencyKey": {
             "type": "string", "pattern": "^[!-~]+$", "minLength": 1, "maxLength": 255,
@@ -303,8 +306,9 @@ fn of_problems() -> Value {
     json!({
         "ProblemType": {
             "type": "string", "format": "uri-reference", "pattern": "^/problems/[a-z-]+$",
-            "description": "The kind of problem, for programs; stable",
+            "description": "The kind of problem, for programs; stable, and the address of its page",
         },
+        "LanguageTag": {"type": "string", "enum": Language::ALL.map(Language::tag)},
         "HttpStatus": {"type": "integer", "minimum": 400, "maximum": 599},
         "Code": {
             "type": "integer",

@@ -10,13 +10,14 @@ use events::{ChangeRegistration, Reason, RegistId, UserId, UserTicketId};
 
 use crate::accepted::End;
 use crate::auth::Caller;
+use crate::http::Gateway;
 use crate::http::body::{Fields, received};
 use crate::http::commands::{self, RawBody};
 use crate::http::idempotency::Identity;
 use crate::http::openapi::{ID, Operation, failures, optional};
 use crate::http::problem::Problem;
 use crate::http::reads::{self, RegistView};
-use crate::http::{Gateway, UUID, WHOLE_NUMBER};
+use crate::http::texts::details;
 
 const EXAMPLE: &str = r#"{"id": "0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f",
     "userTicketId": "0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e10"}"#;
@@ -40,7 +41,7 @@ pub(in crate::http) const PUT: Operation =
             Reason::CHANGED_MEANWHILE,
             Reason::DEADLINE_EXCEEDED,
         ])
-        .fails_with(failures::OF_A_CHANGE_THAT_READS);
+        .fails_with(failures::OF_A_COMMAND_BY_ID);
 
 /// The command says what the registration is to be as a whole, and which ticket it has now: what is
 /// not sent is read first, and the owner refuses if it is not so any more.
@@ -78,11 +79,11 @@ pub(in crate::http) async fn put(
 
 fn parse(body: &[u8]) -> Result<Change, Problem> {
     let mut fields = Fields::parse(body, EXAMPLE)?;
-    let id: Option<RegistId> = fields.required("id", UUID);
+    let id: Option<RegistId> = fields.required("id", &details::UUID);
     let change = Change {
         id: id.unwrap_or(RegistId(uuid::Uuid::nil())),
-        user_id: fields.optional("userId", WHOLE_NUMBER),
-        user_ticket_id: fields.optional("userTicketId", UUID),
+        user_id: fields.optional("userId", &details::WHOLE_NUMBER),
+        user_ticket_id: fields.optional("userTicketId", &details::UUID),
     };
     fields.check()?;
     Ok(change)

@@ -8,13 +8,14 @@ use events::{Reason, Register, UserId, UserTicketId};
 
 use crate::accepted::End;
 use crate::auth::Caller;
+use crate::http::Gateway;
 use crate::http::body::{Fields, received};
 use crate::http::commands::{self, RawBody};
 use crate::http::idempotency::Identity;
 use crate::http::openapi::{Operation, required};
 use crate::http::problem::Problem;
 use crate::http::reads::RegistView;
-use crate::http::{Gateway, UUID, WHOLE_NUMBER};
+use crate::http::texts::details;
 
 pub(super) const EXAMPLE: &str =
     r#"{"userId": 7, "userTicketId": "0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f"}"#;
@@ -71,8 +72,8 @@ pub(in crate::http) async fn post(
 
 pub(super) fn user_and_ticket(body: &[u8]) -> Result<(UserId, UserTicketId), Problem> {
     let mut fields = Fields::parse(body, EXAMPLE)?;
-    let user_id: Option<UserId> = fields.required("userId", WHOLE_NUMBER);
-    let user_ticket_id: Option<UserTicketId> = fields.required("userTicketId", UUID);
+    let user_id: Option<UserId> = fields.required("userId", &details::WHOLE_NUMBER);
+    let user_ticket_id: Option<UserTicketId> = fields.required("userTicketId", &details::UUID);
     match (user_id, user_ticket_id) {
         (Some(user_id), Some(user_ticket_id)) => Ok((user_id, user_ticket_id)),
         _ => Err(fields.problem()),

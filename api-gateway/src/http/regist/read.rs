@@ -7,12 +7,13 @@ use events::{RegistId, UserTicketId};
 use uuid::Uuid;
 
 use crate::auth::Caller;
+use crate::http::Gateway;
 use crate::http::envelope::success;
 use crate::http::openapi::{KEYWORD, Operation, PAGE_NUMBER, PAGE_SIZE, optional};
 use crate::http::parameters::{Parameters, RawParameters};
 use crate::http::problem::Problem;
 use crate::http::reads::{self, Shown};
-use crate::http::{Gateway, UUID, WHOLE_NUMBER};
+use crate::http::texts::details;
 
 pub(in crate::http) const FIND: Operation =
     Operation::find("findRegistration", "One registration", "Regist");
@@ -36,7 +37,7 @@ pub(in crate::http) async fn find(
     raw: RawParameters,
 ) -> Result<Response, Problem> {
     let mut parameters = Parameters::parse(raw)?;
-    let id: Option<Uuid> = parameters.required("id", UUID);
+    let id: Option<Uuid> = parameters.required("id", &details::UUID);
     parameters.check()?;
     let id = RegistId(id.unwrap_or_default());
     let found = reads::find_for::<Regist>(&gateway, &caller, id).await?;
@@ -50,11 +51,13 @@ pub(in crate::http) async fn list(
 ) -> Result<Response, Problem> {
     let mut parameters = Parameters::parse(raw)?;
     let page = parameters.page();
-    let keyword: Option<String> = parameters.optional("keyword", "a text");
+    let keyword: Option<String> = parameters.optional("keyword", &details::ANY_TEXT);
     let mut filter = RegistFilter {
-        id: parameters.optional("id", UUID).map(RegistId),
-        user_id: parameters.optional("userId", WHOLE_NUMBER),
-        user_ticket_id: parameters.optional("userTicketId", UUID).map(UserTicketId),
+        id: parameters.optional("id", &details::UUID).map(RegistId),
+        user_id: parameters.optional("userId", &details::WHOLE_NUMBER),
+        user_ticket_id: parameters
+            .optional("userTicketId", &details::UUID)
+            .map(UserTicketId),
         keyword: keyword.as_deref().map(Keyword::from),
     };
     parameters.check()?;

@@ -10,13 +10,14 @@ use serde::Serialize;
 
 use crate::accepted::End;
 use crate::auth::Caller;
+use crate::http::Gateway;
 use crate::http::body::{Fields, received};
 use crate::http::commands::{self, RawBody};
 use crate::http::envelope::callers_id;
 use crate::http::idempotency::Identity;
 use crate::http::openapi::{Operation, required};
 use crate::http::problem::Problem;
-use crate::http::{Gateway, WHOLE_NUMBER};
+use crate::http::texts::details;
 
 const EXAMPLE: &str = r#"{"userId": 7, "ticketId": 42}"#;
 
@@ -66,8 +67,8 @@ pub(in crate::http) async fn post(
 
 fn command(body: &[u8], identity: Identity) -> Result<PurchaseAndRegister, Problem> {
     let mut fields = Fields::parse(body, EXAMPLE)?;
-    let user_id: Option<UserId> = fields.required("userId", WHOLE_NUMBER);
-    let ticket_id: Option<TicketId> = fields.required("ticketId", WHOLE_NUMBER);
+    let user_id: Option<UserId> = fields.required("userId", &details::WHOLE_NUMBER);
+    let ticket_id: Option<TicketId> = fields.required("ticketId", &details::WHOLE_NUMBER);
     let (Some(user_id), Some(ticket_id)) = (user_id, ticket_id) else {
         return Err(fields.problem());
     };

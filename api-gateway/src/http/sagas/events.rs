@@ -19,8 +19,9 @@ use super::find::{Found, PATH_ID, find, id};
 use super::view::{Happened, View};
 use crate::auth::Caller;
 use crate::http::Gateway;
-use crate::http::openapi::{Operation, failures, optional};
+use crate::http::openapi::{ACCEPT_LANGUAGE, Operation, failures, optional};
 use crate::http::problem::Problem;
+use crate::http::texts::details;
 use crate::ledger::Row;
 
 /// Each open stream asks the ledger for its saga so often: soon enough for a person who watches, and
@@ -36,7 +37,10 @@ pub(in crate::http) const MOST_STREAMS: usize = 512;
 pub(in crate::http) const GET: Operation =
     Operation::stream("watchSaga", "A saga as it happens, up to its end")
         .path(&[PATH_ID])
-        .headers(&[optional("Last-Event-ID", "Text").about("Goes on after this event")])
+        .headers(&[
+            optional("Last-Event-ID", "Text").about("Goes on after this event"),
+            ACCEPT_LANGUAGE,
+        ])
         .fails_with(failures::OF_A_SAGA);
 
 /// A saga that is being watched.
@@ -62,7 +66,7 @@ pub(in crate::http) async fn get(
         Found::Accepted(_) => None,
     };
     let Ok(place) = gateway.streams().try_acquire_owned() else {
-        let detail = format!("{MOST_STREAMS} streams are open already; ask for {saga_id} itself");
+        let detail = details::streams_full(&MOST_STREAMS, &saga_id);
         return Err(Problem::unavailable(detail).of_saga(saga_id));
     };
     let mut watch = Watch {

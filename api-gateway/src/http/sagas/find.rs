@@ -2,7 +2,6 @@
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::Response;
 use events::{SagaId, Timestamp, UserId};
 use saga::bus::Health;
@@ -16,7 +15,8 @@ use crate::auth::Caller;
 use crate::http::Gateway;
 use crate::http::envelope::success;
 use crate::http::openapi::{Field, Operation, failures, required};
-use crate::http::problem::{FieldError, MESSAGE_HANDLING_FAILED, NOT_FOUND, Problem};
+use crate::http::problem::{FieldError, Problem};
+use crate::http::texts::{Text, details, kinds};
 use crate::ledger::{LedgerError, Row};
 
 pub(in crate::http) const GET: Operation =
@@ -89,8 +89,7 @@ async fn look_up(gateway: &Gateway, saga_id: SagaId) -> Result<Found, Problem> {
         }
         (Err(problem), None) => {
             warn!(%saga_id, error = chain(&problem), "a saga cannot be looked up");
-            let detail = "the ledger cannot be read now; ask again";
-            Err(Problem::unavailable(detail).of_saga(saga_id))
+            Err(Problem::unavailable(details::LEDGER_AWAY).of_saga(saga_id))
         }
     }
 }
@@ -98,9 +97,10 @@ async fn look_up(gateway: &Gateway, saga_id: SagaId) -> Result<Found, Problem> {
 pub(super) fn id(path: Result<Path<String>, PathRejection>) -> Result<SagaId, Problem> {
     let text = path.map_or_else(|rejection| rejection.to_string(), |Path(text)| text);
     Uuid::parse_str(&text).map(SagaId).map_err(|_| {
-        let detail = format!("must be the UUID of a saga, but is {text:?}");
+        let detail = details::is_other(&details::SAGA_ID, &format!("{text:?}"));
         let field = "id".to_owned();
-        Problem::invalid(format!("id {detail}"), vec![FieldError { field, detail }])
+        let told = Text::of(&field, &detail);
+        Problem::invalid(told, vec![FieldError { field, detail }])
     })
 }
 
@@ -108,36 +108,15 @@ pub(super) fn id(path: Result<Path<String>, PathRejection>) -> Result<SagaId, Pr
 fn unknown(gateway: &Gateway, saga_id: SagaId) -> Problem {
     for health in [gateway.bus_health(), gateway.ledger_health()] {
         if let Health::Down { waiting_for } = health {
-            let detail = format!(
-                "no saga {saga_id} is known yet, but the ledger is behind: it waits for \
-                 {waiting_for}. Ask again"
-            );
+            let detail = details::ledger_behind(&saga_id, &waiting_for);
             return Problem::unavailable(detail).of_saga(saga_id);
         }
     }
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "saga-not-found",
-        "No such saga",
-        NOT_FOUND,
-        format!(
-            "no saga {saga_id} is known; one just accepted by another gateway shows in a moment"
-        ),
-    )
+    Problem::new(&kinds::SAGA_NOT_FOUND, details::saga_unknown(&saga_id))
 }
 
 /// Asking again would not help, nor would another replica.
 fn unreadable(saga_id: SagaId) -> Problem {
-    let problem = Problem::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "saga-unreadable",
-        "The record of the saga cannot be read",
-        MESSAGE_HANDLING_FAILED,
-        format!(
-            "the ledger has saga {saga_id}, but this gateway cannot read its row, which another \
-             build or a person wrote; an operator has to upgrade the gateway, or repair or delete \
-             the row"
-        ),
-    );
-    problem.of_saga(saga_id)
+    let detail = details::saga_unreadable(&saga_id);
+    Problem::new(&kinds::SAGA_UNREADABLE, detail).of_saga(saga_id)
 }

@@ -15,11 +15,12 @@ use uuid::Uuid;
 
 use super::view::View;
 use crate::auth::Caller;
+use crate::http::Gateway;
 use crate::http::envelope::success;
 use crate::http::openapi::{Operation, failures, optional};
 use crate::http::parameters::{Parameters, RawParameters};
 use crate::http::problem::Problem;
-use crate::http::{Gateway, WHOLE_NUMBER};
+use crate::http::texts::details;
 use crate::ledger::{Listed, Mark, Row, Which};
 
 const OVERDUE: &str = "overdue";
@@ -36,7 +37,7 @@ pub(in crate::http) const GET: Operation =
             optional("cursor", "Cursor").about("The `next` of the page before, unchanged"),
             optional("limit", "Limit"),
         ])
-        .fails_with(&[failures::INVALID, failures::UNAVAILABLE]);
+        .fails_with(failures::OF_A_LIST_OF_SAGAS);
 
 #[derive(Serialize)]
 struct Page {
@@ -71,10 +72,11 @@ pub(in crate::http) async fn get(
 fn wanted(raw: RawParameters, caller: &Caller) -> Result<Wanted, Problem> {
     let mut parameters = Parameters::parse(raw)?;
     let names = Status::ALL.map(Status::as_str).join(", ");
-    let show: Option<Show> = parameters.optional("status", &format!("one of {names}, {OVERDUE}"));
-    let user: Option<UserId> = parameters.optional("userId", WHOLE_NUMBER);
-    let before = parameters.optional("cursor", "the `next` of a page, unchanged");
-    let limit = parameters.optional("limit", &format!("a whole number from 1 to {MOST}"));
+    let show: Option<Show> =
+        parameters.optional("status", &details::one_of(&format!("{names}, {OVERDUE}")));
+    let user: Option<UserId> = parameters.optional("userId", &details::WHOLE_NUMBER);
+    let before = parameters.optional("cursor", &details::CURSOR);
+    let limit = parameters.optional("limit", &details::whole_number_up_to(&MOST));
     parameters.check()?;
     let user = caller.rights.list(user)?;
     let which = match (user, show) {
@@ -98,7 +100,7 @@ async fn collect(gateway: &Gateway, wanted: &Wanted) -> Result<(Vec<Row>, Option
         let listed = gateway.ledger().list(wanted.which, before, MOST).await;
         let Listed { rows, found: there } = listed.map_err(|problem| {
             warn!(error = chain(&problem), "sagas cannot be listed");
-            Problem::unavailable("the ledger cannot be read now; ask again")
+            Problem::unavailable(details::LEDGER_AWAY)
         })?;
         // A page of nothing but what cannot be read leads nowhere either.
         let is_last = there < MOST || rows.is_empty();

@@ -10,13 +10,14 @@ use events::{ChangeTicket, Reason, UserTicketId};
 
 use crate::accepted::End;
 use crate::auth::Caller;
+use crate::http::Gateway;
 use crate::http::body::{Fields, received};
 use crate::http::commands::{self, RawBody};
 use crate::http::idempotency::Identity;
 use crate::http::openapi::{ID, Operation, failures, optional};
 use crate::http::problem::Problem;
 use crate::http::reads::{self, UserTicketView};
-use crate::http::{Gateway, UUID, WHOLE_NUMBER};
+use crate::http::texts::details;
 
 const EXAMPLE: &str = r#"{"id": "0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f", "ticketId": 42}"#;
 
@@ -32,7 +33,7 @@ pub(in crate::http) const PUT: Operation = Operation::saga(
     optional("ticketId", "Number"),
 ])
 .refused_with(&[Reason::TICKET_IN_USE, Reason::DEADLINE_EXCEEDED])
-.fails_with(failures::OF_A_CHANGE);
+.fails_with(failures::OF_A_COMMAND_BY_ID);
 
 pub(in crate::http) async fn put(
     State(gateway): State<Gateway>,
@@ -62,9 +63,9 @@ pub(in crate::http) async fn put(
 
 fn command(body: &[u8]) -> Result<ChangeTicket, Problem> {
     let mut fields = Fields::parse(body, EXAMPLE)?;
-    let id: Option<UserTicketId> = fields.required("id", UUID);
-    let user_id = fields.optional("userId", WHOLE_NUMBER);
-    let ticket_id = fields.optional("ticketId", WHOLE_NUMBER);
+    let id: Option<UserTicketId> = fields.required("id", &details::UUID);
+    let user_id = fields.optional("userId", &details::WHOLE_NUMBER);
+    let ticket_id = fields.optional("ticketId", &details::WHOLE_NUMBER);
     fields.check()?;
     Ok(ChangeTicket {
         user_id,

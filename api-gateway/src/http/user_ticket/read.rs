@@ -7,12 +7,13 @@ use events::query::{Keyword, UserTicket, UserTicketFilter};
 use uuid::Uuid;
 
 use crate::auth::Caller;
+use crate::http::Gateway;
 use crate::http::envelope::success;
 use crate::http::openapi::{KEYWORD, Operation, PAGE_NUMBER, PAGE_SIZE, optional};
 use crate::http::parameters::{Parameters, RawParameters};
 use crate::http::problem::Problem;
 use crate::http::reads::{self, Shown};
-use crate::http::{Gateway, UUID, WHOLE_NUMBER};
+use crate::http::texts::details;
 
 pub(in crate::http) const FIND: Operation =
     Operation::find("findTicket", "One ticket", "UserTicket");
@@ -32,7 +33,7 @@ pub(in crate::http) async fn find(
     raw: RawParameters,
 ) -> Result<Response, Problem> {
     let mut parameters = Parameters::parse(raw)?;
-    let id: Option<Uuid> = parameters.required("id", UUID);
+    let id: Option<Uuid> = parameters.required("id", &details::UUID);
     parameters.check()?;
     let id = UserTicketId(id.unwrap_or_default());
     let found = reads::find_for::<UserTicket>(&gateway, &caller, id).await?;
@@ -46,11 +47,11 @@ pub(in crate::http) async fn list(
 ) -> Result<Response, Problem> {
     let mut parameters = Parameters::parse(raw)?;
     let page = parameters.page();
-    let keyword: Option<String> = parameters.optional("keyword", "a text");
+    let keyword: Option<String> = parameters.optional("keyword", &details::ANY_TEXT);
     let mut filter = UserTicketFilter {
-        id: parameters.optional("id", UUID).map(UserTicketId),
-        user_id: parameters.optional("userId", WHOLE_NUMBER),
-        ticket_id: parameters.optional("ticketId", WHOLE_NUMBER),
+        id: parameters.optional("id", &details::UUID).map(UserTicketId),
+        user_id: parameters.optional("userId", &details::WHOLE_NUMBER),
+        ticket_id: parameters.optional("ticketId", &details::WHOLE_NUMBER),
         keyword: keyword.as_deref().map(Keyword::from),
     };
     parameters.check()?;
