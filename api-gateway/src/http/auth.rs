@@ -22,7 +22,18 @@ use crate::auth::token::{BadToken, OPERATOR};
 use crate::auth::{Caller, Foreign, NotKnown};
 
 /// Need no token: those who watch over the gateway have none, nor has who reads how to get one.
-const OPEN: [&str; 4] = ["/livez", "/readyz", "/docs", "/openapi.json"];
+const OPEN: [&str; 6] = [
+    "/livez",
+    "/readyz",
+    "/docs",
+    "/openapi.json",
+    "/problems",
+    "/problems/{name}",
+];
+
+pub(super) fn is_open(route: &str) -> bool {
+    OPEN.contains(&route)
+}
 
 /// Lets in who brings a good token, as [`Caller`], and does not send too much.
 pub(super) async fn admit(
@@ -31,7 +42,7 @@ pub(super) async fn admit(
     next: Next,
 ) -> Response {
     let route = request.extensions().get::<MatchedPath>();
-    if route.is_some_and(|route| OPEN.contains(&route.as_str())) {
+    if route.is_some_and(|route| is_open(route.as_str())) {
         return next.run(request).await;
     }
     let caller = match gateway.auth().is_on() {

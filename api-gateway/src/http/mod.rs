@@ -13,6 +13,7 @@ mod openapi;
 mod parameters;
 mod prefer;
 mod problem;
+mod problems;
 mod rates;
 mod reads;
 mod regist;
@@ -162,6 +163,8 @@ fn routes() -> Routes {
         .get("/metrics", health::METRICS, health::metrics)
         .get("/openapi.json", docs::DOCUMENT, docs::document)
         .get("/docs", docs::PAGE, docs::page)
+        .get("/problems", problems::LIST, problems::list)
+        .get("/problems/{name}", problems::PAGE, problems::page)
 }
 
 pub(crate) fn router(gateway: Gateway) -> Router {

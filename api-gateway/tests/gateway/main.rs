@@ -15,6 +15,7 @@ mod measurements;
 mod openapi;
 mod openapi_examples;
 mod overdue;
+mod problem_pages;
 mod projector;
 mod rebuild;
 mod retention;

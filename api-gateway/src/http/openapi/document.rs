@@ -6,6 +6,7 @@ use super::examples::{self, Example, shown};
 use super::failures::{self, EVERYWHERE, HEADERS, OF_A_PROBLEM};
 use super::schemas::{self, object, refer};
 use super::{Field, Operation, Success};
+use crate::http::auth::is_open;
 use crate::http::routes::Described;
 use crate::http::texts::kinds::{ProblemKind, REFUSED};
 
@@ -103,6 +104,9 @@ impl Of<'_> {
             "tags": [self.tag()],
             "responses": self.responses(),
         });
+        if is_open(self.route.path) {
+            operation["security"] = json!([]);
+        }
         if !about.is_empty() {
             operation["description"] = json!(about);
         }
@@ -120,7 +124,7 @@ impl Of<'_> {
     fn tag(&self) -> &str {
         let first = self.route.path.split('/').nth(1);
         match first.unwrap_or_default() {
-            kind @ ("userTicket" | "regist" | "sagas") => kind,
+            kind @ ("userTicket" | "regist" | "sagas" | "problems") => kind,
             _ => "machines",
         }
     }
@@ -155,7 +159,11 @@ impl Of<'_> {
     fn responses(&self) -> Map<String, Value> {
         let operation = &self.route.operation;
         let mut responses: Map<String, Value> = self.successes().into_iter().collect();
-        for kind in operation.failures.iter().chain(EVERYWHERE) {
+        let of_callers: &[&ProblemKind] = match is_open(self.route.path) {
+            true => &[],
+            false => EVERYWHERE,
+        };
+        for kind in operation.failures.iter().chain(of_callers) {
             let reference = format!("#/components/responses/{}", failures::name(kind));
             responses.insert(kind.status.to_string(), json!({"$ref": reference}));
         }

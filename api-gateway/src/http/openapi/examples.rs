@@ -8,22 +8,22 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 #[derive(Deserialize)]
-pub(super) struct Example {
+pub(in crate::http) struct Example {
     about: String,
     method: String,
     path: String,
     headers: BTreeMap<String, String>,
     pub(super) body: Option<Value>,
-    pub(super) answer: Answer,
+    pub(in crate::http) answer: Answer,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Answer {
+pub(in crate::http) struct Answer {
     pub(super) status: u16,
-    pub(super) body: Value,
+    pub(in crate::http) body: Value,
 }
 
-pub(super) fn all() -> Vec<Example> {
+pub(in crate::http) fn all() -> Vec<Example> {
     let files = [
         include_str!("examples/system.json"),
         include_str!("examples/gateway.json"),
@@ -46,7 +46,7 @@ impl Example {
         self.path.split_once('?').unwrap_or((&self.path, ""))
     }
 
-    pub(super) fn is_problem(&self, kind: &str) -> bool {
+    pub(in crate::http) fn is_problem(&self, kind: &str) -> bool {
         self.answer.body["type"].as_str() == Some(&format!("/problems/{kind}"))
     }
 
@@ -67,7 +67,7 @@ impl Example {
     }
 
     /// The request in one line.
-    fn request(&self) -> String {
+    pub(in crate::http) fn request(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
 }

@@ -30,6 +30,8 @@ pub(in crate::http) const OF_A_SAGA: &[&ProblemKind] =
     &[&INVALID, &SAGA_NOT_FOUND, &SAGA_UNREADABLE, &UNAVAILABLE];
 pub(in crate::http) const OF_A_LIST_OF_SAGAS: &[&ProblemKind] = &[&INVALID, &UNAVAILABLE];
 
+pub(in crate::http) const OF_A_PROBLEM_PAGE: &[&ProblemKind] = &[&NOT_FOUND];
+
 /// What any operation may answer with that is not open to everybody.
 pub(super) const EVERYWHERE: &[&ProblemKind] = &[&UNAUTHORIZED, &FORBIDDEN, &TOO_MANY];
 

@@ -6,7 +6,7 @@
 //! in [`schemas`], a new kind of problem one in [`kinds`](super::texts::kinds).
 
 mod document;
-mod examples;
+pub(super) mod examples;
 pub(super) mod failures;
 mod schemas;
 

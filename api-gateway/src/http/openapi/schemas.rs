@@ -4,7 +4,7 @@
 use events::progress::Status;
 use serde_json::{Map, Value, json};
 
-use super::{Field, Kind, field};
+use super::{Field, Kind, failures, field};
 use crate::http::language::Language;
 use crate::http::texts::details::{UUID, WHOLE_NUMBER};
 
@@ -303,11 +303,13 @@ fn of_sagas() -> Value {
 }
 
 fn of_problems() -> Value {
+    let kinds: Vec<&str> = failures::all().map(|kind| kind.name).collect();
     json!({
         "ProblemType": {
             "type": "string", "format": "uri-reference", "pattern": "^/problems/[a-z-]+$",
             "description": "The kind of problem, for programs; stable, and the address of its page",
         },
+        "ProblemName": {"type": "string", "enum": kinds},
         "LanguageTag": {"type": "string", "enum": Language::ALL.map(Language::tag)},
         "HttpStatus": {"type": "integer", "minimum": 400, "maximum": 599},
         "Code": {

@@ -67,6 +67,12 @@ phrases! {
         "命令可能已被接受，也可能没有：请用相同的 Idempotency-Key 重新发送请求",
         "It may or may not have been accepted: send the request again with the same Idempotency-Key";
 
+    // On the pages about problems.
+    PAGE_PROBLEMS: "问题", "Problems";
+    PAGE_HAPPENED: "发生了什么", "What happened";
+    PAGE_TO_DO: "怎么办", "What to do";
+    PAGE_EXAMPLE: "示例", "Example";
+
     // Who may do what.
     FOREIGN:
         "调用者只能代表其令牌的 `sub` 所指的用户；要代表其他用户，令牌的 `scope` 须包含 operator",
@@ -129,6 +135,9 @@ texts! {
     no_route(method, path)
         "没有 {method} {path} 这个路由；GET /docs 列出所有路由",
         "there is no route {method} {path}; GET /docs shows those that there are";
+    no_kind(name)
+        "没有名为 {name} 的问题；GET /problems 列出所有问题",
+        "there is no problem named {name}; GET /problems lists those that there are";
     wrong_method(path, method)
         "{path} 不支持 {method}；响应头 Allow 说明支持什么",
         "{path} is not for {method}; the Allow header says what it is for";
