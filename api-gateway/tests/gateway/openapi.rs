@@ -3,12 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
+use api_gateway::{AuthConfig, Limits, RateLimit};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::fake_bus::FakeBus;
-use crate::running::Running;
+use crate::running::{GOOD, Running};
+
+const UNKNOWN: &str = "/sagas/01934f00-0000-7000-8000-000000000001";
+const TICKET: &str = "/userTicket?id=01934f00-0000-7000-8000-000000000001";
 
 const METHODS: [&str; 8] = [
     "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE",
@@ -167,4 +172,60 @@ async fn the_page_needs_nothing_from_elsewhere() {
     let page = page.text().await.unwrap();
     assert!(page.contains("fetch(\"/openapi.json\")"));
     assert!(!page.contains("://"), "it names another place");
+}
+
+/// Headers of the connection and of the body, which no operation tells of.
+const OF_HTTP: [&str; 3] = ["content-type", "content-length", "date"];
+
+#[tokio::test]
+async fn every_header_of_an_answer_is_in_the_document_and_every_one_that_is_always_there_comes() {
+    let (requests, window) = (6, Duration::from_secs(3600));
+    let limits = Limits {
+        rate_limit: Some(RateLimit { requests, window }),
+        ..Limits::default()
+    };
+    let gateway = Running::limited(FakeBus::without_workers(), limits, AuthConfig::default()).await;
+    let document: Value = gateway.get("/openapi.json").await.json().await.unwrap();
+    for (method, path, route, status) in [
+        ("POST", "/regist/trans", "/regist/trans", 202),
+        ("GET", "/sagas", "/sagas", 200),
+        ("GET", "/sagas/x", "/sagas/{id}", 400),
+        ("GET", UNKNOWN, "/sagas/{id}", 404),
+        ("GET", TICKET, "/userTicket", 504),
+        ("DELETE", "/regist", "/regist", 400),
+        ("GET", "/sagas", "/sagas", 429),
+        ("GET", "/problems", "/problems", 200),
+        ("GET", "/problems/x", "/problems/{name}", 404),
+    ] {
+        let url = format!("{}{path}", gateway.url);
+        let request = gateway.client.request(method.parse().unwrap(), url);
+        let request = request.header("prefer", "respond-async").body(GOOD);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), status, "{method} {path}");
+        let method = method.to_lowercase();
+        let responses = &document["paths"][route][method]["responses"];
+        let told = &resolved(&document, &responses[status.to_string()])["headers"];
+        let names: BTreeSet<String> = members(told).map(|(name, _)| name.to_lowercase()).collect();
+        for name in answer.headers().keys() {
+            let name = name.as_str();
+            let is_told = names.contains(name) || OF_HTTP.contains(&name);
+            assert!(is_told, "{path} {status}: {name}");
+        }
+        for (name, header) in members(told) {
+            if resolved(&document, header)["required"] == true {
+                assert!(
+                    answer.headers().contains_key(name),
+                    "{path} {status}: {name}"
+                );
+            }
+        }
+    }
+}
+
+/// What a `$ref` refers to, or the object itself.
+fn resolved<'a>(document: &'a Value, object: &'a Value) -> &'a Value {
+    match object["$ref"].as_str() {
+        Some(reference) => document.pointer(&reference[1..]).unwrap(),
+        None => object,
+    }
 }

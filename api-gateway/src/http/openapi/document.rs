@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::examples::{self, Example, shown};
-use super::failures::{self, EVERYWHERE, HEADERS, OF_A_PROBLEM};
+use super::failures::{self, EVERYWHERE, HEADERS, Header, OF_A_PROBLEM, OF_A_RATE};
 use super::schemas::{self, object, refer};
 use super::{Field, Operation, Success};
 use crate::http::auth::is_open;
@@ -25,9 +25,9 @@ Buy a ticket and register for its event: both happen or neither does.
 
 **Success** is `{\"code\":200,\"message\":\"success\",\"data\":…}`. **An error** is a problem document \
 (RFC 9457, `application/problem+json`) with a true status; programs look at its `type` and, of a \
-refusal (409), at its `reason`; people open the `type`, which is a page, \
-and read the problem in Chinese, or in English if `Accept-Language` prefers it. What is answered where no operation is: 404 `route-not-found`, 405 \
-`method-not-allowed` with `Allow`. `HEAD` is answered wherever `GET` is.
+refusal (409), at its `reason`. People open the `type`, which is the address of a page, and read the \
+texts in Chinese, or in English if `Accept-Language` prefers it. What is answered where no operation \
+is: 404 `route-not-found`, 405 `method-not-allowed` with `Allow`. `HEAD` is answered wherever `GET` is.
 
 **A change is a saga**: the answer comes when it has ended, or as 202 with `Location` after as long \
 as the caller waits (`Prefer`). `GET /sagas/{id}` tells what becomes of it, and \
@@ -73,6 +73,7 @@ pub(in crate::http) fn document(routes: &[Described]) -> Value {
         "components": {
             "schemas": schemas::all(),
             "responses": responses,
+            "headers": all_headers(),
             "securitySchemes": {"token": {
                 "type": "http",
                 "scheme": "bearer",
@@ -237,7 +238,10 @@ impl Of<'_> {
                 let stream = ("text/event-stream", refer("Stream"));
                 vec![
                     self.success(200, STREAM, stream, &[]),
-                    ("204".to_owned(), json!({"description": over})),
+                    (
+                        "204".to_owned(),
+                        json!({"description": over, "headers": self.headers(&[])}),
+                    ),
                 ]
             }
         }
@@ -252,9 +256,19 @@ impl Of<'_> {
     ) -> (String, Value) {
         let examples = self.answers(status);
         let content = json!({content_type: {"schema": schema, "examples": examples}});
-        let headers = self::headers(headers);
+        let headers = self.headers(headers);
         let response = json!({"description": about, "headers": headers, "content": content});
         (status.to_string(), response)
+    }
+
+    /// These, and those that every caller of the operation gets.
+    fn headers(&self, names: &[&str]) -> Value {
+        let of_callers = if is_open(self.route.path) {
+            &[]
+        } else {
+            OF_A_RATE
+        };
+        headers(&[names, of_callers].concat())
     }
 
     fn own(&self) -> impl Iterator<Item = &Example> {
@@ -297,21 +311,36 @@ fn problem(
 ) -> Value {
     json!({
         "description": about,
-        "headers": headers(&[kind.headers, OF_A_PROBLEM].concat()),
+        "headers": headers(&[kind.headers, OF_A_PROBLEM, OF_A_RATE].concat()),
         "content": {PROBLEM: {"schema": schema, "examples": examples}},
     })
 }
 
-fn headers(names: &[&str]) -> Value {
-    let known = HEADERS.iter().filter(|(name, ..)| names.contains(name));
-    let described = known.map(|(name, schema, about)| {
-        let is_always_there = *name != "Preference-Applied";
-        let header = json!({
+/// Told of once, and referred to.
+fn all_headers() -> Value {
+    let described = HEADERS.iter().map(|header| {
+        let Header {
+            schema,
+            about,
+            is_always_there,
+            ..
+        } = header;
+        let told = json!({
             "description": about, "required": is_always_there, "schema": refer(schema),
         });
-        ((*name).to_owned(), header)
+        (header.name.to_owned(), told)
     });
     Value::Object(described.collect())
+}
+
+fn headers(names: &[&str]) -> Value {
+    let known = HEADERS.iter().map(|header| header.name);
+    let refer = |name: &str| {
+        let reference = format!("#/components/headers/{name}");
+        (name.to_owned(), json!({"$ref": reference}))
+    };
+    let told = known.filter(|name| names.contains(name)).map(refer);
+    Value::Object(told.collect())
 }
 
 fn parameter(place: &str, field: &Field, sent: Option<&str>) -> Value {

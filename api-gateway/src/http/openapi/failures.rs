@@ -54,33 +54,51 @@ pub(super) fn all() -> impl Iterator<Item = &'static ProblemKind> {
     kinds::ALL.iter().copied()
 }
 
-/// Headers of answers: name, schema, and what they say.
-pub(super) const HEADERS: &[(&str, &str, &str)] = &[
-    ("Allow", "Text", "The methods that the route has"),
-    (
-        "Content-Language",
-        "LanguageTag",
-        "The language of the texts, as `Accept-Language` prefers it",
-    ),
-    ("Location", "SagaPath", "Where the saga can be asked for"),
-    (
-        "Preference-Applied",
-        "Text",
-        "Which preferences of `Prefer` were honoured; left out if none was",
-    ),
-    (
-        "Retry-After",
-        "Seconds",
-        "After so many seconds asking again makes sense",
-    ),
-    (
-        "Vary",
-        "Text",
-        "`Accept-Language`: others may get other texts",
-    ),
-    (
-        "WWW-Authenticate",
-        "Text",
-        "RFC 6750: what is wrong with the token, or the scope that is needed",
-    ),
+/// What every answer to a caller comes with where the gateway has a rate limit.
+pub(super) const OF_A_RATE: &[&str] = &["RateLimit", "RateLimit-Policy"];
+
+/// A header of answers.
+pub(super) struct Header {
+    pub(super) name: &'static str,
+    pub(super) schema: &'static str,
+    pub(super) about: &'static str,
+    /// Wherever it is told of, rather than only sometimes.
+    pub(super) is_always_there: bool,
+}
+
+const fn header(name: &'static str, schema: &'static str, about: &'static str) -> Header {
+    Header {
+        name,
+        schema,
+        about,
+        is_always_there: true,
+    }
+}
+
+impl Header {
+    const fn sometimes(self) -> Self {
+        Self {
+            is_always_there: false,
+            ..self
+        }
+    }
+}
+
+#[rustfmt::skip]
+pub(super) const HEADERS: &[Header] = &[
+    header("Allow", "Text", "The methods that the route has"),
+    header("Content-Language", "LanguageTag",
+        "The language of the texts, as `Accept-Language` prefers it"),
+    header("Location", "SagaPath", "Where the saga can be asked for"),
+    header("Preference-Applied", "Text",
+        "Which preferences of `Prefer` were honoured; left out if none was").sometimes(),
+    header("RateLimit", "RateLimit",
+        "Where there is a rate limit: how many more requests the caller may send (`r`), and in how \
+         many seconds it may send all of them again (`t`)").sometimes(),
+    header("RateLimit-Policy", "RateLimitPolicy",
+        "Where there is a rate limit: how many requests (`q`) in so many seconds (`w`)").sometimes(),
+    header("Retry-After", "Seconds", "After so many seconds asking again makes sense"),
+    header("Vary", "Text", "`Accept-Language`: others may get other texts"),
+    header("WWW-Authenticate", "Text",
+        "RFC 6750: what is wrong with the token, or the scope that is needed"),
 ];

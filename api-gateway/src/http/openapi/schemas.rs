@@ -309,6 +309,14 @@ fn of_problems() -> Value {
             "type": "string", "format": "uri-reference", "pattern": "^/problems/[a-z-]+$",
             "description": "The kind of problem, for programs; stable, and the address of its page",
         },
+        "RateLimit": {
+            "type": "string", "pattern": "^\"default\";r=[0-9]+;t=[0-9]+$",
+            "examples": ["\"default\";r=99;t=1"],
+        },
+        "RateLimitPolicy": {
+            "type": "string", "pattern": "^\"default\";q=[0-9]+;w=[0-9]+$",
+            "examples": ["\"default\";q=100;w=10"],
+        },
         "ProblemName": {"type": "string", "enum": kinds},
         "LanguageTag": {"type": "string", "enum": Language::ALL.map(Language::tag)},
         "HttpStatus": {"type": "integer", "minimum": 400, "maximum": 599},
