@@ -2,7 +2,9 @@
 //! request and fills again steadily. Told to callers as the draft `RateLimit` header fields have it.
 //!
 //! A bucket is one point in time: when it will be full again. One that is full is forgotten, so
-//! memory is bounded by what is sent and, if that is not enough, by [`MOST_BUCKETS`].
+//! memory is bounded by what is sent and, if that is not enough, by [`MOST_BUCKETS`]. Good tokens and
+//! addresses have buckets of their own kind each: however many addresses send bad tokens, no bearer of
+//! a good one has to share its bucket.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,8 +18,9 @@ use crate::settings::RateLimit;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-/// Some megabytes. Whoever comes when all are in use shares one with the others who do.
-const MOST_BUCKETS: usize = 65_536;
+/// Of either kind; some megabytes. Whoever comes when all are in use shares one with the others who
+/// do.
+const MOST_BUCKETS: usize = 32_768;
 /// Looking for buckets that are full again takes a millisecond or so.
 const CLEAN_AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
@@ -47,7 +50,8 @@ impl Who {
 
 pub(super) struct Rates {
     limit: RateLimit,
-    buckets: Mutex<Buckets>,
+    of_subjects: Mutex<Buckets>,
+    of_peers: Mutex<Buckets>,
 }
 
 #[derive(Default)]
@@ -69,14 +73,19 @@ impl Rates {
     pub(super) fn new(limit: RateLimit) -> Self {
         Self {
             limit,
-            buckets: Mutex::default(),
+            of_subjects: Mutex::default(),
+            of_peers: Mutex::default(),
         }
     }
 
     pub(super) fn take(&self, who: Who, now: Instant) -> Taken {
         let RateLimit { requests, window } = self.limit;
         let one = window / requests;
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let buckets = match who {
+            Who::Subject(_) => &self.of_subjects,
+            Who::Peer(_) | Who::Others => &self.of_peers,
+        };
+        let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let full_at = buckets.of(who, now);
         let full_in = full_at.saturating_duration_since(now) + one;
         // Divided and multiplied again, a window may have lost some nanoseconds.
@@ -194,12 +203,26 @@ mod tests {
         }
         assert!(rates.take(who(most + 5_000), now).wait.is_some());
         assert!(rates.take(who(1), now).wait.is_none(), "it has its own");
-        let known = || rates.buckets.lock().expect("no panic").full_at.len();
+        let known = || rates.of_peers.lock().expect("no panic").full_at.len();
         assert_eq!(known(), MOST_BUCKETS + 1);
         // When they are full again, they are forgotten.
         let later = now + 20 * SECOND;
         assert!(rates.take(who(most + 5_000), later).wait.is_none());
         assert_eq!(known(), 1);
+    }
+
+    #[test]
+    fn however_many_addresses_send_bad_tokens_who_has_a_good_one_has_its_own_bucket() {
+        let (rates, now) = (rates(1, 3600), Instant::now());
+        let most = u32::try_from(MOST_BUCKETS).expect("a small number");
+        for number in 0..2 * most {
+            rates.take(who(number), now);
+        }
+        assert!(rates.take(who(3 * most), now).wait.is_some());
+        for subject in ["7", "8", "9"] {
+            let subject = Who::Subject(subject.into());
+            assert!(rates.take(subject, now).wait.is_none());
+        }
     }
 
     #[test]
