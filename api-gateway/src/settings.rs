@@ -99,12 +99,17 @@ pub struct Limits {
     /// How long its body may take.
     #[serde(skip)]
     pub body_within: Duration,
+    /// How long a caller may take nothing of its answer.
+    #[serde(skip)]
+    pub taken_within: Duration,
 }
 
 /// Far longer than any network needs for a head or a body of ours, and so short that who opens
 /// connections and sends drops has to work for it.
 const HEAD_WITHIN: Duration = Duration::from_secs(20);
 const BODY_WITHIN: Duration = Duration::from_secs(10);
+/// Longer than a network that lost its way needs to find it; meanwhile the answer is kept in memory.
+const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 
 impl Default for Limits {
     fn default() -> Self {
@@ -119,6 +124,7 @@ impl Default for Limits {
             rate_limit: None,
             head_within: HEAD_WITHIN,
             body_within: BODY_WITHIN,
+            taken_within: TAKEN_WITHIN,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Connections: so many at a time, each with so long to send the head of a request, and at a stop
-//! so long to get its answer. What a request sends after its head is [`super::body`]'s to bound.
+//! Connections: so many at a time, each with so long to send the head of a request, so long to take
+//! something of its answer, and at a stop so long to get it. What a request sends after its head is [`super::body`]'s to bound.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -84,6 +85,9 @@ async fn serve_one(
     if let Err(error) = stream.set_nodelay(true) {
         warn!(%error, "TCP_NODELAY is not set");
     }
+    // Only while a write waits for the caller to read is there a timer.
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(limits.taken_within));
     let router = TowerToHyperService::new(router);
     let answers = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
@@ -93,7 +97,7 @@ async fn serve_one(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_within)
         .max_buf_size(LARGEST_HEAD)
-        .serve_connection(TokioIo::new(stream), answers);
+        .serve_connection(TokioIo::new(Box::pin(stream)), answers);
     let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,

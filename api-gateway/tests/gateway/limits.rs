@@ -1,6 +1,7 @@
 //! What callers cannot do however they try: hold connections by sending slowly, open any number of
 //! them, or wait for any number of sagas.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use api_gateway::{AuthConfig, Limits, RateLimit};
@@ -77,23 +78,86 @@ async fn a_head_over_the_limit_is_431() {
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
 }
 
+/// One for the client that the test itself has, and one more.
+fn two_connections() -> Limits {
+    Limits {
+        max_connections: 2,
+        ..Limits::default()
+    }
+}
+
+const LIVEZ: &[u8] = b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+
 #[tokio::test]
 async fn who_connects_beyond_the_limit_waits_until_another_one_leaves() {
+    let gateway = limited(two_connections()).await;
+    let holder = connect(&gateway).await;
+    let mut waits = connect(&gateway).await;
+    waits.write_all(LIVEZ).await.unwrap();
+    // What others send later is answered long since.
+    for _ in 0..20 {
+        assert_eq!(gateway.get("/livez").await.status(), StatusCode::OK);
+    }
+    let early = waits.try_read(&mut [0]).unwrap_err();
+    assert_eq!(early.kind(), ErrorKind::WouldBlock, "it was accepted");
+    drop(holder);
+    assert!(rest(waits).await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_its_answers_is_cut_off() {
     let gateway = limited(Limits {
-        // The connection of the client that the test itself has.
-        max_connections: 2,
+        taken_within: Duration::from_millis(200),
+        ..two_connections()
+    })
+    .await;
+    let mut greedy = connect(&gateway).await;
+    // More than the system keeps for it.
+    let asked = 500;
+    let request = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(asked);
+    greedy.write_all(request.as_bytes()).await.unwrap();
+    // There is room for this one when the other is gone.
+    let mut waits = connect(&gateway).await;
+    waits.write_all(LIVEZ).await.unwrap();
+    assert!(rest(waits).await.starts_with("HTTP/1.1 200 "));
+    let mut got = Vec::new();
+    let _reset = greedy.read_to_end(&mut got).await;
+    let one = gateway
+        .get("/openapi.json")
+        .await
+        .bytes()
+        .await
+        .unwrap()
+        .len();
+    assert!(
+        got.len() < asked * one,
+        "{} of {asked} times {one}",
+        got.len()
+    );
+}
+
+#[tokio::test]
+async fn who_reads_slowly_gets_all_of_its_answers() {
+    let gateway = limited(Limits {
+        taken_within: Duration::from_millis(200),
         ..Limits::default()
     })
     .await;
-    let livez = b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    let holder = connect(&gateway).await;
-    let mut waits = connect(&gateway).await;
-    waits.write_all(livez).await.unwrap();
-    let mut first = [0; 1];
-    let early = tokio::time::timeout(Duration::from_millis(300), waits.peek(&mut first)).await;
-    assert!(early.is_err(), "it was accepted");
-    drop(holder);
-    assert!(rest(waits).await.starts_with("HTTP/1.1 200 "));
+    let one = gateway.get("/openapi.json").await.bytes().await.unwrap();
+    let mut slow = connect(&gateway).await;
+    let last = "GET /openapi.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let request = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(99) + last;
+    slow.write_all(request.as_bytes()).await.unwrap();
+    let (mut got, mut some) = (0, vec![0; 4 * one.len()]);
+    loop {
+        let read = slow.read(&mut some).await.unwrap();
+        if read == 0 {
+            break;
+        }
+        got += read;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(got > 100 * one.len(), "{got} bytes");
 }
 
 #[tokio::test]
