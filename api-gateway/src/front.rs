@@ -15,6 +15,7 @@ use crate::http::{self, Gateway};
 use crate::ledger::Ledger;
 use crate::ledger::projector::Projector;
 use crate::metrics::Metrics;
+use crate::places::Places;
 use crate::settings::GatewayConfig;
 use crate::starter::{LOOKS_AT_ONCE, Starter};
 use crate::waiters::{Waiters, take_replies};
@@ -56,7 +57,8 @@ impl Front {
         tasks: &Tasks,
     ) -> Self {
         let metrics = Metrics::new();
-        let waiters = Waiters::new(config.limits, metrics.waiting.clone());
+        let waiters = Waiters::new(metrics.waiting.clone());
+        let places = Places::new(config.limits.max_sagas, config.limits.max_sagas_per_caller);
         let accepted = Arc::new(AcceptedSagas::default());
         let listens = watch::Sender::new(false);
         let projection = watch::Sender::new(Health::Down {
@@ -68,6 +70,7 @@ impl Front {
             instance: config.instance.clone(),
             wait_limit: config.wait_limit,
             waiters: waiters.clone(),
+            places,
             accepted: Arc::clone(&accepted),
             started: metrics.accepted.clone(),
             listens: listens.subscribe(),

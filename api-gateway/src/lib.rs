@@ -10,6 +10,7 @@ mod front;
 pub mod http;
 pub mod ledger;
 mod metrics;
+mod places;
 mod settings;
 mod starter;
 mod traceparent;

@@ -17,7 +17,8 @@ use tracing::{debug, warn};
 
 use crate::accepted::{AcceptedSagas, End};
 use crate::ledger::Ledger;
-use crate::waiters::{Full, Waiter, Waiters};
+use crate::places::{Full, Place, Places};
+use crate::waiters::{Waiter, Waiters};
 
 /// How long waiting callers may hold up a stop before they get the saga's address instead. Most
 /// sagas end in a fraction of this.
@@ -43,6 +44,8 @@ pub(crate) struct Starter {
     /// How long a caller waits that says nothing of it.
     pub(crate) wait_limit: Duration,
     pub(crate) waiters: Waiters,
+    /// For who waits.
+    pub(crate) places: Places,
     pub(crate) accepted: Arc<AcceptedSagas>,
     pub(crate) started: Counter,
     /// Whether ends of sagas reach this gateway yet.
@@ -58,6 +61,8 @@ pub(crate) struct Request {
     pub(crate) saga_id: SagaId,
     /// Who waits; empty where callers are not told apart.
     pub(crate) caller: Arc<str>,
+    /// Taken for it before, if it was.
+    pub(crate) place: Option<Place>,
     pub(crate) message: Message,
     pub(crate) traceparent: String,
     /// How long its caller waits for the end.
@@ -75,10 +80,8 @@ pub(crate) enum Waited {
 /// Why no saga runs, or none is known to run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotStarted {
-    #[error("too many callers wait already; nothing was started")]
-    TooManyWaiting,
-    #[error("the caller waits for as many sagas as it may already; nothing was started")]
-    TooManyOfCaller,
+    #[error("there is no place for one more who waits")]
+    NoPlace(Full),
     #[error("the broker is away ({0}); nothing was started")]
     BrokerAway(String),
     #[error("the broker does not deliver answers yet; nothing was started")]
@@ -122,7 +125,7 @@ impl Starter {
         }
     }
 
-    async fn start_and_wait(&self, request: Request) -> Result<Option<End>, NotStarted> {
+    async fn start_and_wait(&self, mut request: Request) -> Result<Option<End>, NotStarted> {
         let Request {
             saga,
             saga_id,
@@ -134,11 +137,11 @@ impl Starter {
         if let Health::Down { waiting_for } = broker.borrow().clone() {
             return Err(NotStarted::BrokerAway(waiting_for));
         }
-        let waiter = self.waiters.register(&request.caller, saga, saga_id);
-        let waiter = waiter.map_err(|full| match full {
-            Full::All => NotStarted::TooManyWaiting,
-            Full::Caller => NotStarted::TooManyOfCaller,
-        })?;
+        let place = match request.place.take() {
+            Some(place) => place,
+            None => (self.places.take(&request.caller)).map_err(NotStarted::NoPlace)?,
+        };
+        let waiter = self.waiters.register(place, saga, saga_id);
         let command = self.command(request);
         let is_new = self.accepted.started(saga, &command);
         if let Err(problem) = self.publish(command).await {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::accepted::AcceptedSagas;
-use crate::settings::Limits;
+use crate::places::Place;
 
 /// Replies are handed over in memory; as many as a pack may hold.
 const REPLIES_AT_ONCE: usize = 1_024;
@@ -22,10 +22,6 @@ const REPLIES_AT_ONCE: usize = 1_024;
 #[derive(Default)]
 struct Waiting {
     sagas: HashMap<SagaId, Line>,
-    /// In all lines together.
-    waiters: usize,
-    /// How many of them are each caller's, of callers that are told apart.
-    of_caller: HashMap<Arc<str>, usize>,
     next_place: u64,
 }
 
@@ -38,7 +34,6 @@ struct Line {
 #[derive(Clone)]
 pub(crate) struct Waiters {
     waiting: Arc<Mutex<Waiting>>,
-    limits: Limits,
     gauge: Gauge,
 }
 
@@ -46,49 +41,30 @@ pub(crate) struct Waiters {
 pub(crate) struct Waiter {
     saga_id: SagaId,
     place: u64,
-    caller: Arc<str>,
+    _counted: Place,
     end: oneshot::Receiver<(Outcome, Event)>,
     waiters: Waiters,
 }
 
-/// Why one more may not wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Full {
-    /// As many wait as may.
-    All,
-    /// As many as one caller may have.
-    Caller,
-}
-
 impl Waiters {
-    pub(crate) fn new(limits: Limits, gauge: Gauge) -> Self {
+    pub(crate) fn new(gauge: Gauge) -> Self {
         Self {
             waiting: Arc::default(),
-            limits,
             gauge,
         }
     }
 
-    /// `caller` is empty where callers are not told apart.
-    pub(crate) fn register(
-        &self,
-        caller: &Arc<str>,
-        saga: &'static Saga,
-        saga_id: SagaId,
-    ) -> Result<Waiter, Full> {
+    pub(crate) fn register(&self, counted: Place, saga: &'static Saga, saga_id: SagaId) -> Waiter {
         let (sender, end) = oneshot::channel();
-        let mut waiting = self.lock();
-        waiting.admit(caller, self.limits)?;
-        let place = waiting.join(saga, saga_id, sender);
-        drop(waiting);
+        let place = self.lock().join(saga, saga_id, sender);
         self.gauge.increment(1.0);
-        Ok(Waiter {
+        Waiter {
             saga_id,
             place,
-            caller: Arc::clone(caller),
+            _counted: counted,
             end,
             waiters: self.clone(),
-        })
+        }
     }
 
     /// Hands an event to those who wait for its saga's end, if it is that and someone does.
@@ -114,21 +90,6 @@ impl Waiters {
 }
 
 impl Waiting {
-    fn admit(&mut self, caller: &Arc<str>, limits: Limits) -> Result<(), Full> {
-        if self.waiters >= limits.max_sagas {
-            return Err(Full::All);
-        }
-        if !caller.is_empty() {
-            let of_caller = self.of_caller.get(caller).copied().unwrap_or(0);
-            if of_caller >= limits.max_sagas_per_caller {
-                return Err(Full::Caller);
-            }
-            self.of_caller.insert(Arc::clone(caller), of_caller + 1);
-        }
-        self.waiters += 1;
-        Ok(())
-    }
-
     fn join(
         &mut self,
         saga: &'static Saga,
@@ -145,14 +106,7 @@ impl Waiting {
         self.next_place
     }
 
-    fn leave(&mut self, caller: &str, saga_id: SagaId, place: u64) {
-        self.waiters -= 1;
-        if let Some(of_caller) = self.of_caller.get_mut(caller) {
-            *of_caller -= 1;
-            if *of_caller == 0 {
-                self.of_caller.remove(caller);
-            }
-        }
+    fn leave(&mut self, saga_id: SagaId, place: u64) {
         if let Some(line) = self.sagas.get_mut(&saga_id) {
             line.places.retain(|(other, _)| *other != place);
             if line.places.is_empty() {
@@ -176,7 +130,7 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         let mut waiting = self.waiters.lock();
-        waiting.leave(&self.caller, self.saga_id, self.place);
+        waiting.leave(self.saga_id, self.place);
         drop(waiting);
         self.waiters.gauge.decrement(1.0);
     }
@@ -215,36 +169,27 @@ mod tests {
     use events::{MessageType, Reason, TicketDeleted, Timestamp, UserTicketId};
 
     use super::*;
+    use crate::places::Places;
 
-    fn waiters() -> Waiters {
-        let limits = Limits {
-            max_sagas: 5,
-            max_sagas_per_caller: 2,
-            ..Limits::default()
-        };
-        Waiters::new(limits, Gauge::noop())
-    }
-
-    fn register(line: &Waiters, caller: &str) -> Result<Waiter, Full> {
-        line.register(&caller.into(), &PURCHASE_AND_REGISTER, SagaId::mint())
+    fn place() -> Place {
+        let place = Places::new(1, 1).take(&Arc::default());
+        place.unwrap_or_else(|_| panic!("there is one"))
     }
 
     #[test]
     fn a_caller_who_leaves_is_forgotten() {
-        let line = waiters();
-        let waiter = register(&line, "7");
+        let line = Waiters::new(Gauge::noop());
+        let waiter = line.register(place(), &PURCHASE_AND_REGISTER, SagaId::mint());
         assert_eq!(line.lock().sagas.len(), 1);
         drop(waiter);
         assert_eq!(line.lock().sagas.len(), 0);
-        assert_eq!(line.lock().of_caller.len(), 0);
-        assert_eq!(line.lock().waiters, 0);
     }
 
     #[tokio::test]
     async fn everybody_who_waits_for_a_saga_hears_of_its_end() {
-        let (line, saga_id) = (waiters(), SagaId::mint());
-        let register = || line.register(&"".into(), &PURCHASE_AND_REGISTER, saga_id);
-        let [mut first, gone, mut last] = [(); 3].map(|()| register().unwrap_or_else(|_| panic!()));
+        let (line, saga_id) = (Waiters::new(Gauge::noop()), SagaId::mint());
+        let register = |()| line.register(place(), &PURCHASE_AND_REGISTER, saga_id);
+        let [mut first, gone, mut last] = [(); 3].map(register);
         drop(gone);
         let event = Event {
             id: Event::id_of(saga_id, MessageType::TicketDeleted),
@@ -265,27 +210,5 @@ mod tests {
         for waiter in [&mut first, &mut last] {
             assert_eq!(waiter.end().await, (Outcome::Compensated, event.clone()));
         }
-    }
-
-    #[test]
-    fn the_line_has_an_end() {
-        let line = waiters();
-        let waiting: Vec<_> = (0..5).map(|_| register(&line, "")).collect();
-        assert!(waiting.iter().all(Result::is_ok));
-        assert_eq!(register(&line, "").err(), Some(Full::All));
-        drop(waiting);
-        assert!(register(&line, "").is_ok());
-    }
-
-    #[test]
-    fn a_caller_has_its_part_of_the_line_and_leaves_the_rest_to_others() {
-        let line = waiters();
-        let of_seven = [register(&line, "7"), register(&line, "7")];
-        assert!(of_seven.iter().all(Result::is_ok));
-        assert_eq!(register(&line, "7").err(), Some(Full::Caller));
-        let of_eight = register(&line, "8");
-        assert!(of_eight.is_ok());
-        drop(of_seven);
-        assert!(register(&line, "7").is_ok());
     }
 }

@@ -24,6 +24,7 @@ use super::texts::{Text, details};
 use crate::accepted::End;
 use crate::auth::Caller;
 use crate::ledger::projector::BEHIND;
+use crate::places::{Full, Place};
 use crate::starter::{NotStarted, Request, Waited};
 use crate::traceparent;
 
@@ -70,7 +71,7 @@ pub(super) async fn run<T: Serialize>(
     let (patience, message) = (patience(gateway, headers), message.into());
     let saga_id = identity.saga_id();
     let user_ticket_id = message.particulars().user_ticket_id;
-    let answer = match start(gateway, caller, headers, saga, (identity, message)).await? {
+    let answer = match start(gateway, caller, headers, saga, (identity, message, None)).await? {
         Some(end) => {
             let result = result(&end);
             success(Done { saga_id, result })
@@ -80,17 +81,35 @@ pub(super) async fn run<T: Serialize>(
     Ok(patience.mark(answer))
 }
 
+/// Places for all sagas of a batch, before anything is asked for any of them.
+pub(super) fn places(
+    gateway: &Gateway,
+    caller: &Caller,
+    count: usize,
+) -> Result<Vec<Place>, Problem> {
+    let taken = gateway.starter().places.take_all(&caller.subject, count);
+    taken.map_err(no_place)
+}
+
+fn no_place(full: Full) -> Problem {
+    match full {
+        Full::All => Problem::unavailable(details::TOO_MANY_WAIT),
+        Full::Caller => Problem::too_many(details::CALLER_WAITS_FOR_TOO_MANY),
+    }
+}
+
 /// Runs a saga for each message, all at once. Whatever becomes of one, the others are waited for.
 pub(super) async fn run_all(
     gateway: &Gateway,
     caller: &Caller,
     headers: &HeaderMap,
     saga: &'static Saga,
-    messages: Vec<Message>,
+    messages: Vec<(Place, Message)>,
 ) -> Result<Response, Problem> {
-    let started = messages.into_iter().map(async |message| {
-        let identity = Identity::fresh();
-        let ended = start(gateway, caller, headers, saga, (identity, message)).await?;
+    let started = messages.into_iter().map(async |(place, message)| {
+        let (identity, place) = (Identity::fresh(), Some(place));
+        let asked = (identity, message, place);
+        let ended = start(gateway, caller, headers, saga, asked).await?;
         Ok((identity.saga_id(), ended.is_some()))
     });
     let ended: Result<Vec<(SagaId, bool)>, Problem> = join_all(started).await.into_iter().collect();
@@ -115,7 +134,7 @@ async fn start(
     caller: &Caller,
     headers: &HeaderMap,
     saga: &'static Saga,
-    (identity, message): (Identity, Message),
+    (identity, message, place): (Identity, Message, Option<Place>),
 ) -> Result<Option<End>, Problem> {
     let callers_trace = headers
         .get("traceparent")
@@ -124,6 +143,7 @@ async fn start(
         saga,
         saga_id: identity.saga_id(),
         caller: Arc::clone(&caller.subject),
+        place,
         message,
         traceparent: traceparent::adopt(callers_trace),
         patience: patience(gateway, headers).limit,
@@ -159,10 +179,9 @@ fn still_running(saga_id: SagaId, user_ticket_id: Option<UserTicketId>) -> Respo
 
 fn not_started(saga: &Saga, identity: Identity, why: &NotStarted) -> Problem {
     match why {
-        NotStarted::TooManyWaiting => Problem::unavailable(details::TOO_MANY_WAIT),
+        NotStarted::NoPlace(full) => no_place(*full),
         NotStarted::NotListening => Problem::unavailable(details::NOT_LISTENING),
         NotStarted::BrokerAway(reason) => Problem::unavailable(details::broker_away(reason)),
-        NotStarted::TooManyOfCaller => Problem::too_many(details::CALLER_WAITS_FOR_TOO_MANY),
         NotStarted::OtherRequest => reused(),
         NotStarted::NotConfirmed(problem) => {
             let why = details::not_confirmed(&chain(problem));

@@ -31,7 +31,7 @@ use axum::http::{Method, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use saga::bus::Health;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub(crate) use self::server::serve;
@@ -40,9 +40,11 @@ use crate::front::Surroundings;
 use crate::http::problem::Problem;
 use crate::http::rates::Rates;
 use crate::http::routes::Routes;
+use crate::http::sagas::events::{MOST_STREAMS, MOST_STREAMS_OF_CALLER};
 use crate::http::texts::{details, kinds};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::places::Places;
 use crate::settings::{GatewayConfig, Limits};
 use crate::starter::Starter;
 
@@ -59,8 +61,8 @@ struct Shared {
     store_health: watch::Receiver<Health>,
     ledger_health: watch::Receiver<Health>,
     render_metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    /// Places for streams of events.
-    streams: Arc<Semaphore>,
+    /// For streams of events.
+    streams: Places,
 }
 
 impl Gateway {
@@ -79,7 +81,7 @@ impl Gateway {
             store_health: surroundings.store.clone(),
             ledger_health,
             render_metrics: Arc::clone(&surroundings.render_metrics),
-            streams: Arc::new(Semaphore::new(sagas::events::MOST_STREAMS)),
+            streams: Places::new(MOST_STREAMS, MOST_STREAMS_OF_CALLER),
         }))
     }
 
@@ -126,8 +128,8 @@ impl Gateway {
         self.0.starter.stop.is_cancelled()
     }
 
-    fn streams(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.0.streams)
+    fn streams(&self) -> &Places {
+        &self.0.streams
     }
 
     fn render_metrics(&self) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::response::Response;
 use events::query::{Answer, Listing, Object, Page, Query, QueryOf, Regist, UserTicket};
 use events::{RegistId, Timestamp, UserId, UserTicketId};
-use futures_util::future::try_join_all;
+use futures_util::stream::{self, StreamExt};
 use saga::bus::AskError;
 use saga::reads::ANSWER_LIMIT;
 use serde::Serialize;
@@ -22,10 +22,16 @@ use crate::auth::{Caller, Foreign, Rights};
 /// word that it took too long arrives.
 const ON_THE_WAY: Duration = Duration::from_secs(1);
 
+/// How many questions one batch asks at the same time: its owner has others to answer, too.
+const QUESTIONS_AT_ONCE: usize = 8;
+
 /// What a caller is shown of an object.
 pub(super) trait Shown: Object {
     /// The object's name in messages.
     const NAME: Words;
+    /// Whether a deletion closes the id of one that is not there yet, so that it cannot be used when
+    /// it comes.
+    const IS_CLOSED_UNSEEN: bool;
     type View: Serialize;
 
     fn view(self) -> Self::View;
@@ -61,6 +67,7 @@ pub(super) struct RegistView {
 
 impl Shown for UserTicket {
     const NAME: Words = details::TICKET;
+    const IS_CLOSED_UNSEEN: bool = true;
     type View = UserTicketView;
 
     fn view(self) -> UserTicketView {
@@ -81,6 +88,8 @@ impl Shown for UserTicket {
 
 impl Shown for Regist {
     const NAME: Words = details::REGISTRATION;
+    /// It gets its id when it is made, and a deletion of any other does nothing.
+    const IS_CLOSED_UNSEEN: bool = false;
     type View = RegistView;
 
     fn view(self) -> RegistView {
@@ -124,12 +133,16 @@ where
 }
 
 /// Whether the caller may change or delete this object. The owner is asked only for who may not
-/// change everything; what is not there is nobody's.
+/// change everything. What is not there is nobody's; the id of what is not there *yet* may be another
+/// user's, who will get it from an `Idempotency-Key` that can be guessed, and is not to be closed.
 pub(super) async fn may_change<O: Shown>(
     gateway: &Gateway,
     caller: &Caller,
     id: O::Id,
-) -> Result<(), Problem> {
+) -> Result<(), Problem>
+where
+    O::Id: fmt::Display,
+{
     match caller.rights {
         Rights::All => return Ok(()),
         Rights::None => return Err(Foreign.into()),
@@ -137,18 +150,28 @@ pub(super) async fn may_change<O: Shown>(
     }
     match look_up::<O>(gateway, id).await? {
         Some(object) => caller.check(object.user_id()),
+        None if O::IS_CLOSED_UNSEEN => Err(absent::<O>(id)),
         None => Ok(()),
     }
 }
 
-/// The same of all of these; all are asked for at once.
+/// The same of all of these; a few are asked for at a time.
 pub(super) async fn may_change_all<O: Shown>(
     gateway: &Gateway,
     caller: &Caller,
     ids: &[O::Id],
-) -> Result<(), Problem> {
-    let each = ids.iter().map(|id| may_change::<O>(gateway, caller, *id));
-    try_join_all(each).await.map(drop)
+) -> Result<(), Problem>
+where
+    O::Id: fmt::Display,
+{
+    let check = |id| may_change::<O>(gateway, caller, id);
+    let checked = stream::iter(ids.iter().copied()).map(check);
+    // Of several that may not be changed, it is always the same one that the caller hears of.
+    let mut checked = checked.buffered(QUESTIONS_AT_ONCE);
+    while let Some(checked) = checked.next().await {
+        checked?;
+    }
+    Ok(())
 }
 
 async fn look_up<O: Shown>(gateway: &Gateway, id: O::Id) -> Result<Option<O>, Problem> {

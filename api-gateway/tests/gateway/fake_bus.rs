@@ -20,6 +20,8 @@ pub(crate) struct FakeBus {
     workers: Workers,
     /// Answers every question, if there is one.
     pub(crate) owner: Mutex<Option<Owner>>,
+    /// How many questions there are at the moment, and how many there were at most.
+    pub(crate) asking: Mutex<(usize, usize)>,
     /// Why publishing fails, if it does.
     pub(crate) away: Mutex<Option<&'static str>>,
     /// How long a confirm takes.
@@ -41,6 +43,7 @@ impl FakeBus {
         Arc::new(Self {
             workers: Box::new(workers),
             owner: Mutex::default(),
+            asking: Mutex::default(),
             away: Mutex::new(None),
             confirms_after: Mutex::default(),
             no_journal: Mutex::default(),
@@ -130,6 +133,11 @@ impl Bus for FakeBus {
         question: String,
         limit: Duration,
     ) -> Result<String, AskError> {
+        let (now, most) = *self.asking.lock().unwrap();
+        *self.asking.lock().unwrap() = (now + 1, most.max(now + 1));
+        // Everybody else who asks has the time to.
+        tokio::task::yield_now().await;
+        self.asking.lock().unwrap().0 -= 1;
         let owner = self.owner.lock().unwrap();
         let service = service.0;
         let owner = owner.as_ref();

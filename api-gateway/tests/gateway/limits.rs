@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use api_gateway::{AuthConfig, Limits, RateLimit};
+use events::SagaId;
 use reqwest::StatusCode;
 use saga::bus::Health;
 use serde_json::{Value, json};
@@ -219,6 +220,43 @@ async fn a_caller_that_waits_for_too_many_sagas_is_429_and_others_are_not() {
     };
     let (first, ()) = tokio::join!(waits, others);
     assert_eq!(first.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_batch_that_is_too_large_for_its_caller_asks_nothing_and_another_only_a_little_at_a_time()
+{
+    let (files, key) = (KeyFiles::new(), Signer::secret());
+    let limits = Limits {
+        max_sagas_per_caller: 99,
+        ..Limits::default()
+    };
+    let auth = files.config(&[&Signer::ed25519("one")]);
+    let gateway = Running::limited(FakeBus::without_workers(), limits, auth).await;
+    let found = json!({"found": {
+        "id": SagaId::mint(), "createdAt": "2026-11-25T12:00:00Z",
+        "updatedAt": "2026-11-25T12:00:00Z", "userId": 7, "ticketId": 42,
+    }});
+    *gateway.bus.owner.lock().unwrap() = Some(Box::new(move |_| found.to_string()));
+    let own = key.token(&claims("7", ""));
+    let delete = async |count: usize| {
+        let ids: Vec<SagaId> = (0..count).map(|_| SagaId::mint()).collect();
+        let url = format!("{}/userTicket/delete-batch", gateway.url);
+        let request = gateway.client.delete(url).bearer_auth(&own);
+        let request = request.header("prefer", "respond-async");
+        let body = json!({"ids": ids}).to_string();
+        request.body(body).send().await.unwrap()
+    };
+    let asked_at_once = || gateway.bus.asking.lock().unwrap().1;
+    let response = delete(100).await;
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert_eq!(asked_at_once(), 0);
+    assert!(gateway.bus.published.lock().unwrap().is_empty());
+    assert_eq!(delete(99).await.status(), StatusCode::ACCEPTED);
+    assert!((1..=8).contains(&asked_at_once()), "{}", asked_at_once());
+    assert_eq!(gateway.bus.published.lock().unwrap().len(), 99);
+    // Its places are free again.
+    assert_eq!(delete(99).await.status(), StatusCode::ACCEPTED);
 }
 
 fn two_an_hour() -> Limits {

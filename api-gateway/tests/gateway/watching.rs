@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::fake_bus::FakeBus;
 use crate::running::Running;
 use crate::stories::{command, compensated, completed};
+use crate::tokens::{KeyFiles, Signer, claims};
 
 /// A gateway whose ledger has these sagas, in this order: a completed one, one that runs, and a
 /// compensated one.
@@ -148,4 +149,38 @@ async fn a_stop_ends_a_stream() {
     assert!(first.starts_with(b"id: "), "{first:?}");
     gateway.tasks.stop();
     assert!(response.chunk().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_caller_has_so_many_streams_and_leaves_the_others_to_others() {
+    let (files, key) = (KeyFiles::new(), Signer::secret());
+    let auth = files.config(&[&Signer::ed25519("one")]);
+    let gateway = Running::guarded(FakeBus::without_workers(), auth).await;
+    let begun = command();
+    gateway.bus.record([&begun]);
+    gateway.projected(0).await;
+    let path = format!("/sagas/{}/events", begun.saga_id);
+    let [own, operator] =
+        [("7", ""), ("9", "operator")].map(|(subject, scope)| key.token(&claims(subject, scope)));
+    let watch = |token| gateway.send(token, ("GET", &path, ""));
+    let mut streams = Vec::new();
+    for _ in 0..32 {
+        streams.push(watch(&own).await);
+    }
+    assert!(
+        streams
+            .iter()
+            .all(|stream| stream.status() == StatusCode::OK)
+    );
+    let one_more = watch(&own).await;
+    assert_eq!(one_more.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(one_more.headers()["retry-after"], "1");
+    let body: Value = one_more.json().await.unwrap();
+    assert_eq!(body["type"], json!("/problems/too-many-requests"));
+    assert_eq!(body["sagaId"], json!(begun.saga_id));
+    assert_eq!(watch(&operator).await.status(), StatusCode::OK);
+    streams.pop();
+    while watch(&own).await.status() != StatusCode::OK {
+        tokio::task::yield_now().await;
+    }
 }

@@ -66,6 +66,14 @@ impl Office {
         assert!(self.published() > before, "{sent:?}");
     }
 
+    /// There is no such object for this caller.
+    async fn knows_nothing_of(&self, token: &str, sent: Sent<'_>) {
+        let before = self.published();
+        let response = self.send(token, sent).await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{sent:?}");
+        assert_eq!(self.published(), before, "nothing was started: {sent:?}");
+    }
+
     async fn forbids(&self, token: &str, sent: Sent<'_>) {
         let before = self.published();
         let response = self.send(token, sent).await;
@@ -147,15 +155,48 @@ async fn nothing_is_given_to_another_user_but_by_an_operator() {
 #[tokio::test]
 async fn a_batch_with_one_of_another_user_deletes_nothing() {
     let office = Office::open().await;
-    // What is not there is nobody's: deleting it again is a success.
-    office.objects_but("0193a4f0-6c1b-7d3e-9f00-000000000001");
-    let gone = r#"{"ids":["0193a4f0-6c1b-7d3e-9f00-000000000001"]}"#;
-    let mixed = r#"{"ids":["0193a4f0-6c1b-7d3e-9f00-000000000001",
+    office.objects_but("nothing");
+    let own = r#"{"ids":["0193a4f0-6c1b-7d3e-9f00-000000000001",
         "0193a4f0-6c1b-7d3e-9f00-000000000002"]}"#;
     for path in ["/userTicket/delete-batch", "/regist/delete-batch"] {
-        office.allows(&office.other, ("DELETE", path, gone)).await;
-        office.forbids(&office.other, ("DELETE", path, mixed)).await;
-        office.allows(&office.own, ("DELETE", path, mixed)).await;
+        office.forbids(&office.other, ("DELETE", path, own)).await;
+        office.allows(&office.own, ("DELETE", path, own)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_that_is_not_there_is_deleted_by_operators_only() {
+    let office = Office::open().await;
+    office.objects_but("0193a4f0-6c1b-7d3e-9f00-000000000001");
+    let one = r#"{"id":"0193a4f0-6c1b-7d3e-9f00-000000000001"}"#;
+    let many = r#"{"ids":["0193a4f0-6c1b-7d3e-9f00-000000000001",
+        "0193a4f0-6c1b-7d3e-9f00-000000000002"]}"#;
+    for sent in [
+        ("DELETE", "/userTicket", one),
+        ("POST", "/userTicket/add-rollback", one),
+        ("DELETE", "/userTicket/delete-batch", many),
+    ] {
+        // The deletion would close the id, and whose it will be nobody knows yet.
+        office.knows_nothing_of(&office.own, sent).await;
+        office.knows_nothing_of(&office.other, sent).await;
+        office.forbids(&office.stranger, sent).await;
+        office.allows(&office.operator, sent).await;
+    }
+}
+
+#[tokio::test]
+async fn a_registration_that_is_not_there_is_as_good_as_deleted() {
+    let office = Office::open().await;
+    office.objects_but("0193a4f0-6c1b-7d3e-9f00-000000000001");
+    let one = r#"{"id":"0193a4f0-6c1b-7d3e-9f00-000000000001"}"#;
+    let many = r#"{"ids":["0193a4f0-6c1b-7d3e-9f00-000000000001"]}"#;
+    for sent in [
+        ("DELETE", "/regist", one),
+        ("DELETE", "/regist/delete-batch", many),
+    ] {
+        office.allows(&office.own, sent).await;
+        office.allows(&office.operator, sent).await;
+        office.forbids(&office.stranger, sent).await;
     }
 }
 

@@ -23,8 +23,8 @@ Bodies are JSON, whatever the content type says. A change answers when its saga 
 `--wait-limit` with `202`, `Location: /sagas/{id}` and `Retry-After`. A problem \
 (`application/problem+json`) has a true HTTP status, the original's `code` and `message`, and \
 `errors` by field; its texts are in Chinese, or in English if `Accept-Language` prefers it, and its \
-`type` is the address of a page about it. `503` and `504` come with nothing done or a saga to ask for; `GET /sagas/{id}` \
-tells.
+`type` is the address of a page about it. `503` and `504` come with nothing done or a saga to ask for; \
+`GET /sagas/{id}` tells.
 
 `pageNum` below 1 is 1; `pageSize` below 1 or above 100 is 10.
 
@@ -38,7 +38,7 @@ const TAIL: &str = "
 ## Who may do what
 
 Without `--jwt-keys` and `--jwt-secret-file` everybody may do everything. With one of them every \
-route but `/livez`, `/readyz`, `/docs` and `/openapi.json` needs `Authorization: Bearer <JWT>`, signed with RS256, EdDSA or \
+route but `/livez`, `/readyz`, `/docs`, `/openapi.json` and `/problems` needs `Authorization: Bearer <JWT>`, signed with RS256, EdDSA or \
 HS256, with `exp` and `sub`, of `--jwt-issuer` and for `--jwt-audience` if these are set. A token \
 whose `scope` holds the word `operator` is an operator's, who may do everything. Any other acts for \
 the user whose `userId` its `sub` is:
@@ -46,7 +46,9 @@ the user whose `userId` its `sub` is:
 | | the user itself | another one |
 |---|---|---|
 | `POST` with a `userId`: `/regist/trans`, `/userTicket`, `/regist`, `/regist/regist-rollback` | may | 403 |
-| `PUT`, `DELETE`, `delete-batch`, `/userTicket/add-rollback`: whose it is is asked of its owner; a batch with one of another user deletes nothing | may; what is not there is nobody's | 403 |
+| `PUT`, `DELETE`, `delete-batch`, `/userTicket/add-rollback`: whose it is is asked of its owner; a batch with one of another user deletes nothing | may | 403 |
+| the same of a ticket that is not there, or not any more | 404: its deletion would close the id, and it may be another user's one day | 404 |
+| the same of a registration that is not there: its deletion does nothing | may | may |
 | `PUT` with another `userId`: giving it away | 403 | 403 |
 | `GET` by `id`, `/sagas/{id}`, `/sagas/{id}/events` | may | 404, as if it were not there: an id that comes from an `Idempotency-Key` can be guessed |
 | `GET` of a list, of `/sagas` too | sees its own | 403 if `userId` asks for it |
@@ -57,6 +59,21 @@ A request without a token is 401 with `WWW-Authenticate: Bearer`, one with a bad
 `Idempotency-Key` is its caller's own: another `sub` may use the same. Between the question whose a \
 ticket is and its change an operator may give it to another user; the change is then still done. A \
 registration's change is refused then, and its deletion does nothing.
+
+## Limits
+
+| what | how much | beyond it |
+|---|---|---|
+| the head of a request | 32 KiB, within 20 s | 431, or the connection ends |
+| a body | 16 KiB, within 10 s | 413, 408 |
+| an answer of which the caller takes nothing | 20 s | the connection ends |
+| connections | `--max-connections` | they wait to be accepted |
+| who waits for a saga | `--max-sagas`, of one `sub` `--max-sagas-per-caller`; a batch counts each of its ids | 503, 429 |
+| streams of events | 512, of one `sub` 32 | 503, 429 |
+| requests in a while | `--rate-limit`, of a `sub` or else of an address | 429 |
+
+`429` and `503` come with `Retry-After`, and with a rate limit every answer with `RateLimit` and \
+`RateLimit-Policy`.
 ";
 
 /// A line as it was sent, and what came back.

@@ -24,6 +24,14 @@ pub(in crate::http) const OF_A_COMMAND_BY_ID: &[&ProblemKind] = &[
     &UNAVAILABLE,
     &NO_ANSWER,
 ];
+/// What is not there is as good as deleted.
+pub(in crate::http) const OF_A_DELETION: &[&ProblemKind] = &[
+    &INVALID,
+    &BODY_TOO_SLOW,
+    &BODY_TOO_LARGE,
+    &UNAVAILABLE,
+    &NO_ANSWER,
+];
 pub(super) const OF_A_LOOK_UP: &[&ProblemKind] = &[&INVALID, &NOT_FOUND, &UNAVAILABLE, &NO_ANSWER];
 pub(super) const OF_A_LIST: &[&ProblemKind] = &[&INVALID, &UNAVAILABLE, &NO_ANSWER];
 pub(in crate::http) const OF_A_SAGA: &[&ProblemKind] =

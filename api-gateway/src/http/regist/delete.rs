@@ -14,7 +14,7 @@ use crate::http::Gateway;
 use crate::http::body::received;
 use crate::http::commands::{self, Nothing, RawBody};
 use crate::http::idempotency::Identity;
-use crate::http::openapi::{ID, LATE, Operation, required};
+use crate::http::openapi::{ID, LATE, Operation, failures, required};
 use crate::http::problem::Problem;
 use crate::http::reads;
 
@@ -22,7 +22,8 @@ pub(in crate::http) const ONE: Operation =
     Operation::saga("deleteRegistration", "Delete a registration", "Done")
         .about("Its ticket stays. An unknown id is a success.")
         .body(&[ID])
-        .refused_with(LATE);
+        .refused_with(LATE)
+        .fails_with(failures::OF_A_DELETION);
 pub(in crate::http) const ROLLBACK: Operation =
     Operation::saga("rollBackRegistration", "Undo a registration", "Done")
         .about("Of this user with this ticket. None there is a success.")
@@ -35,7 +36,8 @@ pub(in crate::http) const BATCH: Operation =
     Operation::saga("deleteRegistrations", "Delete registrations", "DoneAll")
         .about("Each by a saga of its own; unknown ids are passed over.")
         .body(&[required("ids", "UuidList")])
-        .refused_with(LATE);
+        .refused_with(LATE)
+        .fails_with(failures::OF_A_DELETION);
 
 pub(in crate::http) async fn one(
     State(gateway): State<Gateway>,
@@ -57,9 +59,10 @@ pub(in crate::http) async fn batch(
     body: RawBody,
 ) -> Result<Response, Problem> {
     let ids: Vec<RegistId> = commands::ids_of(body)?;
+    let places = commands::places(&gateway, &caller, ids.len())?;
     reads::may_change_all::<Regist>(&gateway, &caller, &ids).await?;
-    let command = |id| by_id(id, &caller).into();
-    let all = ids.into_iter().map(command).collect();
+    let commands = ids.into_iter().map(|id| by_id(id, &caller).into());
+    let all = places.into_iter().zip(commands).collect();
     commands::run_all(&gateway, &caller, &headers, &CANCEL_REGISTRATION, all).await
 }
 

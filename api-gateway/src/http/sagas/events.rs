@@ -12,7 +12,6 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use events::{EventId, SagaId, Timestamp};
 use futures_util::{Stream, stream};
-use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use super::find::{Found, PATH_ID, find, id};
@@ -23,6 +22,7 @@ use crate::http::openapi::{ACCEPT_LANGUAGE, Operation, failures, optional};
 use crate::http::problem::Problem;
 use crate::http::texts::details;
 use crate::ledger::Row;
+use crate::places::{Full, Place};
 
 /// Each open stream asks the ledger for its saga so often: soon enough for a person who watches, and
 /// two index lookups a second.
@@ -33,6 +33,9 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const END: &str = "end";
 /// How many streams a gateway has open at most: a thousand lookups a second.
 pub(in crate::http) const MOST_STREAMS: usize = 512;
+/// How many of them one caller may have that is told apart by its token: more than a person watches,
+/// and so few that one caller does not keep the others out.
+pub(in crate::http) const MOST_STREAMS_OF_CALLER: usize = 32;
 
 pub(in crate::http) const GET: Operation =
     Operation::stream("watchSaga", "A saga as it happens, up to its end")
@@ -51,7 +54,7 @@ struct Watch {
     /// What is to be told next.
     pending: Vec<Event>,
     is_over: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 pub(in crate::http) async fn get(
@@ -65,10 +68,8 @@ pub(in crate::http) async fn get(
         Found::Stored(row, _) => Some(row),
         Found::Accepted(_) => None,
     };
-    let Ok(place) = gateway.streams().try_acquire_owned() else {
-        let detail = details::streams_full(&MOST_STREAMS, &saga_id);
-        return Err(Problem::unavailable(detail).of_saga(saga_id));
-    };
+    let place = gateway.streams().take(&caller.subject);
+    let place = place.map_err(|full| too_many(full).of_saga(saga_id))?;
     let mut watch = Watch {
         gateway,
         saga_id,
@@ -90,6 +91,13 @@ pub(in crate::http) async fn get(
     Ok(Sse::new(watch.stream())
         .keep_alive(heartbeat)
         .into_response())
+}
+
+fn too_many(full: Full) -> Problem {
+    match full {
+        Full::All => Problem::unavailable(details::streams_full(&MOST_STREAMS)),
+        Full::Caller => Problem::too_many(details::streams_of_caller_full(&MOST_STREAMS_OF_CALLER)),
+    }
 }
 
 /// Everything up to the event that the caller got last.

@@ -185,9 +185,13 @@ texts! {
          需要操作员升级网关，或修复、删除这条记录",
         "the ledger has saga {saga}, but this gateway cannot read its row, which another build or a \
          person wrote; an operator has to upgrade the gateway, or repair or delete the row";
-    streams_full(most, saga)
-        "已经打开了 {most} 个事件流；请直接查询 {saga}",
-        "{most} streams are open already; ask for {saga} itself";
+    streams_full(most)
+        "已经打开了 {most} 个事件流，不能再多；请用 GET /sagas/{{id}} 查询流程",
+        "{most} streams are open already, as many as may be; ask GET /sagas/{{id}} for the saga";
+    streams_of_caller_full(most)
+        "这个调用者已经打开了 {most} 个事件流，不能再多；请关闭一个，或用 GET /sagas/{{id}} 查询流程",
+        "the caller has {most} streams open already, as many as it may; close one, or ask \
+         GET /sagas/{{id}} for the saga";
 }
 
 /// Why a token is not taken.
