@@ -21,9 +21,9 @@ use super::desk::{Desk, Hold, Known};
 use super::{Claim, LEASE, Lease, Ledger, LedgerError, Saved};
 use crate::metrics::LedgerMetrics;
 
-/// Bounds the memory of a page: some ten megabytes. Above what the highest load brings in
-/// [`GATHER`].
-pub(super) const PAGE_LIMIT: usize = 16_384;
+/// Bounds the memory of a page, with its events, rows and statement: tens of megabytes. Above what a
+/// high load brings in [`GATHER`].
+pub(super) const PAGE_LIMIT: usize = 8_192;
 /// More than this came while the page before was written: there is load.
 const LOADED_PAGE: usize = 64;
 /// Under load a page gathers for this long, or until it is full: longer than most sagas take then,
