@@ -45,6 +45,7 @@ use crate::bus::{
     AskError, Bus, Consumer, Health, JournalPosition, JournalReader, JournalStart, PublishError,
     Questions, Queue, TopologyError,
 };
+use crate::dead_letters::{DeadLetterError, DeadLetters};
 use crate::failure::chain;
 use crate::retry::RetryPolicy;
 
@@ -196,6 +197,11 @@ impl Bus for EmbeddedBus {
     async fn journal_end(&self) -> Result<Option<JournalPosition>, TopologyError> {
         let end = *self.journal_end.borrow();
         Ok((end > 0).then_some(JournalPosition(end)))
+    }
+
+    async fn dead_letters(&self) -> Result<Box<dyn DeadLetters>, DeadLetterError> {
+        let letters = EmbeddedDeadLetters::open(&self.config.path).await?;
+        Ok(Box::new(letters))
     }
 
     async fn ask(
