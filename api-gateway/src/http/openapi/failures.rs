@@ -164,7 +164,7 @@ pub(super) fn all() -> impl Iterator<Item = Failure> {
 /// Headers of answers: name, schema, and what they say.
 pub(super) const HEADERS: &[(&str, &str, &str)] = &[
     ("Allow", "Text", "The methods that the route has"),
-    ("Location", "SagaPath", "Where the saga can be asked for"),
+    ("Location", "Path", "Where it can be asked for"),
     (
         "Preference-Applied",
         "Text",

@@ -1,0 +1,60 @@
+//! Which dead letters are meant: by the query of a look, or by the body of a deed.
+
+use events::SagaId;
+use saga::dead_letters::Selection;
+use uuid::Uuid;
+
+use crate::http::UUID;
+use crate::http::body::Fields;
+use crate::http::openapi::{Field, optional};
+use crate::http::parameters::Parameters;
+
+const QUEUE_NAME: &str = "the name of a queue, as \"ticket-worker.PurchaseAndRegister\"";
+const CAUSE_KEY: &str = "the `cause` of a group, as \"2a04bfac\"";
+const IDS: &str = "a list of 1 to 100 ids of messages";
+/// More than one reads out by hand; a group has a cause.
+const MOST_IDS: usize = 100;
+
+pub(super) const QUEUE: Field = optional("queue", "Text")
+    .about("Only of this work queue, with or without the namespace; or `saga.unrouted`");
+pub(super) const CAUSE: Field =
+    optional("cause", "Text").about("Only what was parked for this cause, by its key in the list");
+pub(super) const SAGA_ID: Field = optional("sagaId", "Uuid").about("Only messages of this saga");
+pub(super) const IDS_FIELD: Field = optional("ids", "IdList").about("Only these messages");
+pub(super) const ALL: Field =
+    optional("all", "Flag").about("Everything that is parked; needed where nothing else is named");
+
+pub(super) fn of_query(parameters: &mut Parameters) -> Selection {
+    let saga: Option<Uuid> = parameters.optional("sagaId", UUID);
+    Selection {
+        queue: parameters.optional("queue", QUEUE_NAME),
+        cause: parameters.optional("cause", CAUSE_KEY),
+        saga: saga.map(SagaId),
+        ..Selection::default()
+    }
+}
+
+/// Notes what is wrong with it. Nothing is put back or dropped by forgetting to say which.
+pub(super) fn of_body<'a>(mut fields: Fields<'a>) -> (Selection, Fields<'a>) {
+    let all: Option<bool> = fields.optional("all", "true or false");
+    let ids: Option<Vec<String>> = fields.optional("ids", IDS);
+    let saga: Option<Uuid> = fields.optional("sagaId", UUID);
+    let selection = Selection {
+        queue: fields.optional("queue", QUEUE_NAME),
+        cause: fields.optional("cause", CAUSE_KEY),
+        saga: saga.map(SagaId),
+        ids: ids.iter().flatten().cloned().collect(),
+    };
+    let Selection {
+        queue, cause, saga, ..
+    } = &selection;
+    let is_named = queue.is_some() || cause.is_some() || saga.is_some() || ids.is_some();
+    if ids.is_some_and(|ids| !(1..=MOST_IDS).contains(&ids.len())) {
+        fields = fields.with_error("ids", format!("must be {IDS}"));
+    }
+    if !is_named && all != Some(true) {
+        let detail = "names no messages: send ids, cause, queue or sagaId, or \"all\": true";
+        fields = fields.with_error("(body)", detail.to_owned());
+    }
+    (selection, fields)
+}
