@@ -7,8 +7,8 @@
 
 mod beside;
 mod consumer;
+mod consumers;
 mod dead_letters;
-mod desk;
 mod engine;
 mod file;
 mod journal;
@@ -31,7 +31,7 @@ use events::{Event, choreography};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::consumer::EmbeddedConsumer;
-use self::desk::Desk;
+use self::consumers::Consumers;
 use self::engine::Engine;
 use self::file::BusFile;
 use self::journal::EmbeddedJournal;
@@ -97,10 +97,11 @@ impl EmbeddedBus {
             OpenError::Database { path, source }
         })?;
         let (requests, taken) = mpsc::channel(REQUESTS);
-        let desk = Desk::new(config.retry.clone());
+        let consumers = Consumers::new(config.retry.clone());
         let journal_readers = Readers::default();
         let retention = Retention::new(config.journal, journal_readers.clone());
-        let (engine, health, journal_end) = Engine::new(storage, found, taken, desk, retention);
+        let (engine, health, journal_end) =
+            Engine::new(storage, found, taken, consumers, retention);
         tasks.spawn("embedded bus", engine.run());
         Ok(Arc::new(Self {
             topology: Topology::new(choreography::steps()),

@@ -15,7 +15,7 @@ mod consumer;
 mod copy;
 mod dead_letters;
 mod declare;
-mod desk;
+mod deed_channel;
 mod health;
 mod in_flight;
 mod in_hand;

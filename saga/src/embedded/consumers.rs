@@ -16,7 +16,7 @@ use super::topology::QueueName;
 use crate::bus::{DeliveryTag, Settlement, TopologyError};
 use crate::retry::RetryPolicy;
 
-pub(super) struct Desk {
+pub(super) struct Consumers {
     retry: RetryPolicy,
     lines: HashMap<QueueName, Line>,
     replies: HashMap<String, Member>,
@@ -45,7 +45,7 @@ struct Held {
     suspect: bool,
 }
 
-impl Desk {
+impl Consumers {
     pub(super) fn new(retry: RetryPolicy) -> Self {
         Self {
             retry,
