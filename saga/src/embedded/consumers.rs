@@ -8,10 +8,10 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tracing::warn;
 
+use super::batch::{Claim, Claimed, Row};
 use super::request::{
     Arrival, ConsumerId, Parked, Retried, Settle, Settled, Source, Subscribe, Work,
 };
-use super::storage::{Claim, Claimed, Row};
 use super::topology::QueueName;
 use crate::bus::{DeliveryTag, Settlement, TopologyError};
 use crate::retry::RetryPolicy;

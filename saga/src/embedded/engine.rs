@@ -11,10 +11,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::batch::{Batch, Committed};
 use super::consumers::Consumers;
 use super::request::{Publish, Request, Settle, Settled, Work};
 use super::retention::Retention;
-use super::storage::{self, Batch, Committed, Found, Storage};
+use super::storage::{self, Found, Storage};
 use crate::bus::{Health, PublishError};
 use crate::failure::chain;
 use crate::retry::Backoff;

@@ -5,6 +5,7 @@
 //! delivery with a delivery limit, retry delays, dead letters, prefetch, a journal. The [`engine`]
 //! is the only writer; publishers and consumers talk to it over one bounded queue.
 
+mod batch;
 mod beside;
 mod consumer;
 mod consumers;
