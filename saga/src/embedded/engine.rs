@@ -316,8 +316,9 @@ impl Engine {
         for event in committed.exhausted {
             report_exhausted(&event);
         }
-        self.answer(work);
+        // First, for who hears that it is confirmed may ask where the journal ends.
         self.journal_end.send_replace(self.storage.last_position());
+        self.answer(work);
     }
 
     /// Tells everyone that it is done. Who does not wait for the answer any more does not need it.
