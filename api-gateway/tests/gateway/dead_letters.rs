@@ -188,11 +188,8 @@ async fn a_requeue_puts_back_step_by_step_what_is_handled() {
         (&run["run"], &json!("it is free"))
     );
     assert_eq!(newest["by"], "anybody (callers are not told apart)");
-    let found = get(
-        &gateway,
-        &format!("/dead-letters/runs/{}", run["run"].as_str().unwrap()),
-    );
-    assert_eq!(found.await, run);
+    let path = format!("/dead-letters/runs/{}", run["run"].as_str().unwrap());
+    assert_eq!(get(&gateway, &path).await, run);
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ pub use self::find::{Found, find};
 pub use self::group::{Group, groups};
 pub use self::parked::Parked;
 pub use self::ramp::{Outcome, Progress, Ramp, requeue};
-pub use self::record::{Action, Deed, Entry};
+pub use self::record::{Action, Deed, Dropped, Entry};
 
 /// The queue of what no queue is bound for. Who puts a message back from here publishes it to where
 /// it was published before.

@@ -139,16 +139,9 @@ pub(crate) async fn only_what_is_chosen_is_put_back<B: Broker>(broker: &B) {
     for (selection, count) in [(one_cause, 2), (one_saga, 1)] {
         let ramp = Ramp::at_once();
         let deed = putting_back();
-        let stop = CancellationToken::new();
-        let outcome = requeue(
-            letters.as_mut(),
-            &selection,
-            &deed,
-            &ramp,
-            &stop,
-            &mut |_| {},
-        );
-        let outcome = outcome.await;
+        let (stop, mut silent) = (CancellationToken::new(), |_: Progress<'_>| {});
+        let letters = letters.as_mut();
+        let outcome = requeue(letters, &selection, &deed, &ramp, &stop, &mut silent).await;
         assert_eq!(outcome.expect("an outcome").requeued, count);
     }
     let left = look(letters.as_mut()).await;

@@ -131,8 +131,6 @@ pub(crate) const LINES: &[Line] = &[
         .learns(&[("last", "run")]),
     line("stop it; what was put back stays so, and what is over stays as it is",
         "DELETE", "/dead-letters/runs/{run}", ""),
-    line("a queue that there is not",
-        "GET", "/dead-letters?queue=tickets", ""),
     line("is the process alive",
         "GET", "/livez", ""),
     line("can callers be served",

@@ -169,13 +169,13 @@ async fn begin(gateway: &Gateway, headers: &HeaderMap, order: Order) -> Result<R
 }
 
 async fn answer(run: &Run, limit: Duration) -> Result<Response, Problem> {
-    let state = match limit {
-        Duration::ZERO => None,
-        limit => Some(run.ended(limit).await).filter(|state| !state.is_running()),
-    };
-    match state {
-        None => Ok(still_running(run)),
-        Some(state) if state.status == Status::Failed => {
+    if limit.is_zero() {
+        return Ok(still_running(run));
+    }
+    let state = run.ended(limit).await;
+    match state.status {
+        Status::Running => Ok(still_running(run)),
+        Status::Failed => {
             let detail = state.detail.unwrap_or_default();
             let (url, count) = (url(run), state.count);
             Err(Problem::unavailable(format!(
@@ -183,7 +183,7 @@ async fn answer(run: &Run, limit: Duration) -> Result<Response, Problem> {
                  is parked"
             )))
         }
-        Some(state) => Ok(success(RunView::of(run, state))),
+        _ => Ok(success(RunView::of(run, state))),
     }
 }
 

@@ -6,7 +6,7 @@ pub(super) mod log;
 pub(super) mod messages;
 pub(super) mod runs;
 mod selection;
-pub(super) mod view;
+mod view;
 
 use events::query::Page;
 use saga::dead_letters::DeadLetterError;

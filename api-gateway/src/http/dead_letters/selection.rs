@@ -35,7 +35,7 @@ pub(super) fn of_query(parameters: &mut Parameters) -> Selection {
 }
 
 /// Notes what is wrong with it. Nothing is put back or dropped by forgetting to say which.
-pub(super) fn of_body<'a>(mut fields: Fields<'a>) -> (Selection, Fields<'a>) {
+pub(super) fn of_body(mut fields: Fields<'_>) -> (Selection, Fields<'_>) {
     let all: Option<bool> = fields.optional("all", "true or false");
     let ids: Option<Vec<String>> = fields.optional("ids", IDS);
     let saga: Option<Uuid> = fields.optional("sagaId", UUID);
