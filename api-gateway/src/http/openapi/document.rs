@@ -268,7 +268,11 @@ impl Of<'_> {
             shown(with_status, |example| Some(&example.answer.body))
         };
         match (answers(&mut self.own()), status) {
-            (none, 202) if none.is_empty() => answers(&mut self.examples.iter()),
+            (none, 202) if none.is_empty() => {
+                let is_run = matches!(self.route.operation.success, Success::Run);
+                let alike = |example: &&Example| example.is_of_a_run() == is_run;
+                answers(&mut self.examples.iter().filter(alike))
+            }
             (own, _) => own,
         }
     }
