@@ -49,10 +49,11 @@ async fn start(settings: Settings, tasks: Tasks) -> Result<Running, StartError> 
     } = Infrastructure::open(&settings, &runtime, &tasks).await?;
     println!("{}", welcome(http.address(), &place));
     let (options, stopping_last) = (runtime.loop_options(), tasks.stopping_after(http.drained()));
+    let config = GatewayConfig::of(&http, runtime.retry());
     let workers = (WORKERS.iter().zip(&workers))
         .map(|(worker, database)| (worker.start)(&bus, database, &options, &stopping_last));
     let (front, loops) = tokio::try_join!(
-        api_gateway::start(GatewayConfig::of(&http), http, &bus, &gateway, &tasks),
+        api_gateway::start(config, http, &bus, &gateway, &tasks),
         try_join_all(workers),
     )?;
     Ok(Running {

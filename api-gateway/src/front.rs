@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::accepted::AcceptedSagas;
+use crate::dead_letters::DeadLetterOffice;
 use crate::http::{self, Gateway};
 use crate::ledger::Ledger;
 use crate::ledger::projector::Projector;
@@ -79,7 +80,10 @@ impl Front {
         };
         config.auth.keep_fresh(tasks);
         let ledger = projection.subscribe();
-        let router = http::router(Gateway::new(starter, &config, &surroundings, ledger));
+        let (bus, retry) = (Arc::clone(&surroundings.bus), config.retry.clone());
+        let office = DeadLetterOffice::new(bus, retry, tasks.clone());
+        let gateway = Gateway::new(starter, office, &config, &surroundings, ledger);
+        let router = http::router(gateway);
         let served = http::serve(listener, router, config.limits, tasks.stop_token());
         let guard = drained.clone().drop_guard();
         let server = tasks.spawn("http server", async move {

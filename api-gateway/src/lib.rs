@@ -6,6 +6,7 @@
 
 mod accepted;
 mod auth;
+mod dead_letters;
 mod front;
 pub mod http;
 pub mod ledger;

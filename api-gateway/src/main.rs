@@ -41,7 +41,7 @@ async fn start(settings: Settings, tasks: Tasks) -> Result<Running, StartError> 
     let bus: Arc<dyn Bus> = RabbitMqBus::start(rabbitmq, &tasks)?;
     let database = Database::open(&backend.database_url, API_GATEWAY.0)?;
     println!("{} listens on http://{}", API_GATEWAY.0, http.address());
-    let config = GatewayConfig::of(&http);
+    let config = GatewayConfig::of(&http, runtime.retry());
     let gateway = api_gateway::start(config, http, &bus, &database, &tasks).await?;
     Ok(Running {
         bus,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use saga::Tasks;
+use saga::retry::RetryPolicy;
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer, de};
 use tokio::net::TcpListener;
@@ -190,6 +191,8 @@ pub struct GatewayConfig {
     pub keep_ended: Option<Duration>,
     pub limits: Limits,
     pub auth: Auth,
+    /// The workers': what an operator puts back is watched for as long as these retries take.
+    pub retry: RetryPolicy,
 }
 
 impl Default for GatewayConfig {
@@ -200,13 +203,15 @@ impl Default for GatewayConfig {
             keep_ended: None,
             limits: Limits::default(),
             auth: Auth::default(),
+            retry: RetryPolicy::default(),
         }
     }
 }
 
 impl GatewayConfig {
-    pub fn of(http: &Http) -> Self {
+    pub fn of(http: &Http, retry: RetryPolicy) -> Self {
         Self {
+            retry,
             wait_limit: http.wait_limit,
             keep_ended: http.keep_ended,
             limits: http.limits,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use events::SagaId;
 use saga::dead_letters::{Ramp, Selection, UNROUTED};
+use saga::retry::RetryPolicy;
 use uuid::Uuid;
 
 const EXIT_CODES: &str = "\
@@ -13,9 +14,6 @@ Exit codes: 0 done; 1 an error, or not everything that was named is there; 2 wro
 3 stopped because what was put back failed again or was not handled.
 
 Killed at any moment, it loses nothing: a message is then still parked, or put back, or both.";
-
-/// A message is parked again only after its last retry.
-const MARGIN: Duration = Duration::from_secs(10);
 
 /// Dead letters: what the system gave up on, listed, shown, put back where it came from, or dropped
 #[derive(Debug, Parser)]
@@ -149,7 +147,7 @@ pub(crate) struct RequeueFlags {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "1,10,100,1000",
+        default_values_t = Ramp::STEPS,
         value_name = "COUNTS"
     )]
     ramp: Vec<usize>,
@@ -176,10 +174,13 @@ impl RequeueFlags {
         if self.at_once {
             return Ramp::at_once();
         }
-        let retries: Duration = self.retry_delays.iter().sum();
+        let retry = RetryPolicy {
+            delays: self.retry_delays.clone(),
+        };
+        let ramp = Ramp::watching(self.ramp.clone(), &retry);
         Ramp {
-            steps: self.ramp.clone(),
-            watch: self.watch.unwrap_or(retries + MARGIN),
+            watch: self.watch.unwrap_or(ramp.watch),
+            ..ramp
         }
     }
 }

@@ -10,12 +10,13 @@ use std::process::ExitCode;
 use clap::Parser;
 use events::Timestamp;
 use saga::dead_letters::{
-    Action, Choice, DeadLetterError, DeadLetters, Deed, Outcome, Parked, Progress, Selection,
-    groups, requeue,
+    Action, DeadLetterError, DeadLetters, Deed, Outcome, Parked, Progress, Selection, discard,
+    find, groups, requeue,
 };
 use saga::embedded::EmbeddedDeadLetters;
 use saga::failure::chain;
 use saga::rabbitmq::{RabbitMqConfig, RabbitMqDeadLetters};
+use tokio_util::sync::CancellationToken;
 
 use crate::arguments::{Arguments, Command, DropFlags, ListFlags, Place, RequeueFlags};
 
@@ -79,8 +80,8 @@ async fn list(
 ) -> Result<ExitCode, DeadLetterError> {
     let selection = flags.selection.to_selection();
     if flags.messages {
-        let found = find(letters, &selection, flags.limit).await?;
-        print::messages(&found, json);
+        let found = find(letters, &selection, 0, flags.limit).await?;
+        print::messages(&found.messages, json);
     } else {
         print::groups(&groups(letters, &selection).await?, json);
     }
@@ -98,7 +99,7 @@ async fn show(
         ids: [id.to_owned()].into(),
         ..Selection::default()
     };
-    let found = find(letters, &selection, usize::MAX).await?;
+    let found = find(letters, &selection, 0, usize::MAX).await?.messages;
     let mut history = letters.record().await?;
     history.retain(|entry| entry.id == id);
     if found.is_empty() && history.is_empty() {
@@ -107,24 +108,6 @@ async fn show(
     }
     print::story(&found, &history, json);
     Ok(ExitCode::SUCCESS)
-}
-
-/// What is selected, up to the limit in all.
-async fn find(
-    letters: &mut dyn DeadLetters,
-    selection: &Selection,
-    limit: usize,
-) -> Result<Vec<Parked>, DeadLetterError> {
-    let mut found = Vec::new();
-    for queue in selection.queues(letters.queues())? {
-        let mut keep = |parked: &Parked| {
-            if found.len() < limit && selection.has(parked) {
-                found.push(parked.clone());
-            }
-        };
-        letters.look(&queue, &mut keep).await?;
-    }
-    Ok(found)
 }
 
 async fn put_back(
@@ -144,9 +127,15 @@ async fn put_back(
             );
         }
     };
-    let outcome = requeue(letters, &selection, &deed, &flags.ramp(), &mut report).await?;
+    let (ramp, stop) = (flags.ramp(), never());
+    let outcome = requeue(letters, &selection, &deed, &ramp, &stop, &mut report).await?;
     print::outcome(&outcome, json);
     Ok(exit_code(&outcome, selection.ids.len()))
+}
+
+/// Who stops the command kills it, which loses nothing.
+fn never() -> CancellationToken {
+    CancellationToken::new()
 }
 
 fn exit_code(outcome: &Outcome, asked: usize) -> ExitCode {
@@ -167,13 +156,8 @@ async fn drop_selected(
     let selection = flags.which.selection.to_selection();
     let deed = Deed::new(Action::Drop, &flags.by, &flags.reason);
     let mut dropped = Vec::new();
-    for queue in selection.queues(letters.queues())? {
-        let mut choose = |parked: &Parked| match selection.has(parked) {
-            true => Choice::Take,
-            false => Choice::Leave,
-        };
-        dropped.extend(letters.act(&queue, &deed, &mut choose).await?);
-    }
+    let mut keep = |some: &[Parked]| dropped.extend_from_slice(some);
+    discard(letters, &selection, &deed, &never(), &mut keep).await?;
     print::dropped(&dropped, json);
     let all = dropped.len() >= selection.ids.len();
     Ok(if all {

@@ -184,6 +184,7 @@ pub(crate) fn outcome(outcome: &Outcome, as_json: bool) {
         requeued,
         came_back,
         unfinished,
+        cut_short: _,
     } = outcome;
     if as_json {
         let came_back: Vec<_> = came_back.iter().map(message).collect();

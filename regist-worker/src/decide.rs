@@ -53,14 +53,15 @@ pub enum Effect {
         at: Timestamp,
     },
     /// Sees to it that nobody is ever registered with the ticket again.
-    Close(Tombstone),
+    Close(Closing),
 }
 
-/// In the place of the registration that a deleted ticket had, or would have had.
+/// Stands in the place of the registration that a deleted ticket had, or would have had. Its column is
+/// `is_tombstone`, from when that word was not yet kept for decisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tombstone {
+pub struct Closing {
     pub user_ticket_id: UserTicketId,
-    /// The live registration that becomes the tombstone; none: a new row.
+    /// The live registration whose row it takes; none: a new row.
     pub of: Option<Seen>,
     /// The id of that row.
     pub fresh_id: RegistId,

@@ -13,6 +13,8 @@ use events::choreography::{Service, Step};
 use events::{DecodeError, Event, Timestamp};
 use tokio::sync::watch;
 
+use crate::dead_letters::{DeadLetterError, DeadLetters};
+
 /// A message broker as the saga sees it.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
@@ -38,6 +40,11 @@ pub trait Bus: Send + Sync + 'static {
             what: "the journal".into(),
             reason: "this bus does not tell its end".into(),
         })
+    }
+
+    /// What this bus gave up on, to be operated, over a connection of its own.
+    async fn dead_letters(&self) -> Result<Box<dyn DeadLetters>, DeadLetterError> {
+        Err(DeadLetterError::away("this bus does not show them"))
     }
 
     /// Asks a service about what it owns, and waits for its answer, no longer than the limit. A

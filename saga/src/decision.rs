@@ -143,13 +143,13 @@ pub fn decide_batch<D: Decider>(
     events: &[Event],
     mut moment: impl FnMut() -> Moment,
 ) -> Result<(Changes<D::Effect>, Vec<Event>), Failure> {
-    let mut desk = Desk {
+    let mut deciding = Deciding {
         decider,
         snapshot,
         changes: Changes::none(),
     };
     let replies = events.iter().map(|event| {
-        let reply = desk.reply(event, moment()).map_err(Failure::handling)?;
+        let reply = deciding.reply(event, moment()).map_err(Failure::handling)?;
         let cause = Cause {
             by: event,
             source: D::SERVICE.0,
@@ -158,16 +158,16 @@ pub fn decide_batch<D: Decider>(
         Ok(Event::caused(&cause, reply.message))
     });
     let replies = replies.collect::<Result<Vec<_>, Failure>>()?;
-    Ok((desk.changes, replies))
+    Ok((deciding.changes, replies))
 }
 
-struct Desk<'a, D: Decider> {
+struct Deciding<'a, D: Decider> {
     decider: &'a D,
     snapshot: Snapshot<D::Facts>,
     changes: Changes<D::Effect>,
 }
 
-impl<D: Decider> Desk<'_, D> {
+impl<D: Decider> Deciding<'_, D> {
     /// The legal transitions, all of them.
     fn reply(&mut self, event: &Event, moment: Moment) -> Result<Reply, Unexpected> {
         let role = role_of::<D>(event)?;

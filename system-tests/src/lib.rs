@@ -15,5 +15,6 @@ pub mod ports;
 pub mod private_postgres;
 pub mod private_rabbitmq;
 pub mod process;
+pub mod purchase;
 pub mod seed;
 pub mod service;

@@ -5,13 +5,11 @@
 use std::time::Duration;
 
 use events::choreography::PURCHASE_AND_REGISTER;
-use events::{
-    Event, MessageType, PurchaseAndRegister, SagaId, TicketId, Timestamp, UserId, UserTicketId,
-};
 use saga::bus::{Bus, Consumer, Delivery, Health, Queue, Settlement};
 use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
 use saga::{SHUTDOWN_LIMIT, Tasks};
 use system_tests::private_rabbitmq::PrivateRabbitMq;
+use system_tests::purchase::purchase;
 use tokio::time::timeout;
 
 /// The broker looks once a minute, unless told to look more often.
@@ -54,24 +52,4 @@ async fn what_is_held_past_the_brokers_limit_comes_again_and_the_consumer_goes_o
 async fn received(consumer: &mut dyn Consumer) -> Delivery {
     let received = timeout(PATIENCE, consumer.receive(1)).await;
     received.unwrap().remove(0)
-}
-
-fn purchase(user: u64) -> Event {
-    let saga_id = SagaId::mint();
-    Event {
-        id: Event::id_of(saga_id, MessageType::PurchaseAndRegister),
-        source: "api-gateway".into(),
-        time: Timestamp::now(),
-        saga_id,
-        causation_id: None,
-        traceparent: None,
-        reply_to: None,
-        deadline: None,
-        message: PurchaseAndRegister {
-            user_id: UserId(user),
-            ticket_id: TicketId(1),
-            user_ticket_id: UserTicketId::mint(),
-        }
-        .into(),
-    }
 }

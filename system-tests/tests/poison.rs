@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use events::choreography::PURCHASE_AND_REGISTER;
-use events::{
-    Event, MessageType, PurchaseAndRegister, SagaId, TicketId, Timestamp, UserId, UserTicketId,
-};
+use events::{Event, SagaId};
 use saga::bus::{Bus, Consumer, Queue, Settlement};
 use saga::database::Database;
 use saga::dead_letters::{DeadLetters, Parked};
@@ -20,6 +18,7 @@ use saga::retry::RetryPolicy;
 use saga::{SHUTDOWN_LIMIT, Tasks};
 use sqlx::{Connection, Executor, PgConnection};
 use system_tests::fresh_database::FreshDatabase;
+use system_tests::purchase::purchase;
 use tokio::time::timeout;
 
 const PACK: usize = 256;
@@ -35,26 +34,6 @@ const POISON: &str = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql 
     $$ BEGIN RAISE EXCEPTION 'the seat plan is locked'; END $$; \
     CREATE TRIGGER poison BEFORE INSERT ON user_ticket FOR EACH ROW \
     WHEN (NEW.user_id = 13) EXECUTE FUNCTION refuse()";
-
-fn purchase(user: u64) -> Event {
-    let saga_id = SagaId::mint();
-    Event {
-        id: Event::id_of(saga_id, MessageType::PurchaseAndRegister),
-        source: "api-gateway".into(),
-        time: Timestamp::now(),
-        saga_id,
-        causation_id: None,
-        traceparent: None,
-        reply_to: None,
-        deadline: None,
-        message: PurchaseAndRegister {
-            user_id: UserId(user),
-            ticket_id: TicketId(1),
-            user_ticket_id: UserTicketId::mint(),
-        }
-        .into(),
-    }
-}
 
 /// Publishes the events together; how long until so many are answered.
 async fn answered(

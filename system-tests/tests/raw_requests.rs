@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -19,26 +20,6 @@ const LONG: usize = 20_000;
 
 const METHODS: &[&str] = &[
     "GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW",
-];
-const ROUTES: &[(&str, &str)] = &[
-    ("GET", "/userTicket"),
-    ("POST", "/userTicket"),
-    ("PUT", "/userTicket"),
-    ("DELETE", "/userTicket"),
-    ("GET", "/userTicket/list"),
-    ("POST", "/userTicket/add-rollback"),
-    ("DELETE", "/userTicket/delete-batch"),
-    ("GET", "/regist"),
-    ("POST", "/regist"),
-    ("PUT", "/regist"),
-    ("DELETE", "/regist"),
-    ("GET", "/regist/list"),
-    ("POST", "/regist/regist-rollback"),
-    ("DELETE", "/regist/delete-batch"),
-    ("POST", "/regist/trans"),
-    ("GET", "/sagas"),
-    ("GET", "/sagas/0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f"),
-    ("GET", "/sagas/0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f/events"),
 ];
 const PATHS: &[&str] = &[
     "/",
@@ -92,9 +73,10 @@ fn whatever_is_sent_the_answer_is_the_envelope_or_a_problem_and_no_fault_of_the_
     let mut system = Embedded::create();
     system.service.start_and_wait();
     let (address, mut dice) = (system.service.address(), random(seed()));
+    let routes = routes(address);
     let mut seen = BTreeMap::<u16, usize>::new();
     for _ in 0..REQUESTS {
-        let Sent { bytes, told } = sent(&mut dice);
+        let Sent { bytes, told } = sent(&mut dice, &routes);
         // A connection for each: what is no HTTP ends its own.
         let answer = Connection::open(address).and_then(|mut connection| connection.send(&bytes));
         let answer = answer.unwrap_or_else(|error| panic!("no answer to {told}: {error}"));
@@ -113,10 +95,29 @@ struct Sent {
     told: String,
 }
 
-fn sent(dice: &mut StdRng) -> Sent {
+/// Method and path of every route that is not for machines, as the system itself tells of them.
+fn routes(address: SocketAddr) -> Vec<(String, String)> {
+    let document = Connection::open(address).unwrap().get("/openapi.json");
+    let document = document.unwrap().json();
+    let mut routes = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let path = path.replace("{id}", "0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f");
+        for (method, operation) in methods.as_object().unwrap() {
+            if operation["tags"][0] != "machines" {
+                routes.push((method.to_uppercase(), path.clone()));
+            }
+        }
+    }
+    routes
+}
+
+fn sent(dice: &mut StdRng, routes: &[(String, String)]) -> Sent {
     let (method, path) = match dice.random_ratio(3, 4) {
-        true => *ROUTES.choose(dice).unwrap(),
-        false => (*METHODS.choose(dice).unwrap(), *PATHS.choose(dice).unwrap()),
+        true => routes.choose(dice).unwrap().clone(),
+        false => {
+            let (method, path) = (METHODS.choose(dice).unwrap(), PATHS.choose(dice).unwrap());
+            ((*method).to_owned(), (*path).to_owned())
+        }
     };
     let target = format!("{path}{}", query(dice));
     let headers: String = (0..dice.random_range(0..4))

@@ -19,7 +19,7 @@ pub struct TicketDecider;
 /// A change of `user_ticket`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    Create(UserTicket),
+    Create(NewTicket),
     /// Marks the ticket deleted if this saga made it.
     Delete {
         id: UserTicketId,
@@ -32,7 +32,7 @@ pub enum Effect {
 
 /// A ticket about to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserTicket {
+pub struct NewTicket {
     pub id: UserTicketId,
     pub user_id: UserId,
     pub ticket_id: TicketId,
@@ -157,7 +157,7 @@ fn purchase(event: &Event, command: &PurchaseAndRegister, now: Timestamp) -> Ver
             user_ticket_id,
         }
         .into(),
-        effect: Some(Effect::Create(UserTicket {
+        effect: Some(Effect::Create(NewTicket {
             id: user_ticket_id,
             user_id,
             ticket_id,

@@ -19,7 +19,7 @@ use super::rates::{Who, seconds};
 use super::server::Peer;
 use super::texts::{Words, details, kinds};
 use crate::auth::token::{BadToken, OPERATOR};
-use crate::auth::{Caller, Foreign, NotKnown};
+use crate::auth::{Caller, Foreign, NotKnown, Rights};
 
 /// Need no token: those who watch over the gateway have none, nor has who reads how to get one.
 const OPEN: [&str; 6] = [
@@ -129,6 +129,14 @@ impl Caller {
     /// Whether it may act for this user.
     pub(super) fn check(&self, user: UserId) -> Result<(), Problem> {
         Ok(self.rights.act_for(user)?)
+    }
+
+    /// Whether it may do what is about everybody.
+    pub(super) fn check_operator(&self) -> Result<(), Problem> {
+        match self.rights {
+            Rights::All => Ok(()),
+            Rights::Only(_) | Rights::None => Err(Foreign.into()),
+        }
     }
 }
 

@@ -20,26 +20,33 @@ struct Envelope<T> {
 }
 
 pub(super) fn success(data: impl Serialize) -> Response {
-    let envelope = Envelope {
-        code: 200,
-        message: "success",
+    with_code(200, "success", data).into_response()
+}
+
+pub(super) fn with_code<T: Serialize>(
+    code: u16,
+    message: &'static str,
+    data: T,
+) -> Json<impl Serialize + use<T>> {
+    Json(Envelope {
+        code,
+        message,
         data,
-    };
-    Json(envelope).into_response()
+    })
 }
 
 /// The saga runs; this is where it can be asked for.
 pub(super) fn accepted(saga_id: SagaId, data: impl Serialize) -> Response {
-    let envelope = Envelope {
-        code: 202,
-        message: "accepted",
-        data,
-    };
     let headers = [
         (header::LOCATION, saga_url(saga_id)),
         (header::RETRY_AFTER, RETRY_AFTER.to_owned()),
     ];
-    (StatusCode::ACCEPTED, headers, Json(envelope)).into_response()
+    (
+        StatusCode::ACCEPTED,
+        headers,
+        with_code(202, "accepted", data),
+    )
+        .into_response()
 }
 
 pub(super) fn saga_url(saga_id: SagaId) -> String {

@@ -27,7 +27,7 @@ pub(in crate::http) const METRICS: Operation = Operation::plain(
     "Text",
 );
 use super::problem::Problem;
-use crate::auth::{Caller, Foreign, Rights};
+use crate::auth::Caller;
 
 #[derive(Serialize)]
 struct Liveness {
@@ -75,9 +75,7 @@ pub(super) async fn metrics(
     State(gateway): State<Gateway>,
     caller: Caller,
 ) -> Result<Response, Problem> {
-    if caller.rights != Rights::All {
-        return Err(Foreign.into());
-    }
+    caller.check_operator()?;
     let kind = [(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)];
     Ok((kind, gateway.render_metrics()).into_response())
 }

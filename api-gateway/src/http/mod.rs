@@ -4,6 +4,7 @@
 mod auth;
 mod body;
 mod commands;
+mod dead_letters;
 mod docs;
 mod envelope;
 mod health;
@@ -36,6 +37,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::server::serve;
 use crate::auth::Auth;
+use crate::dead_letters::DeadLetterOffice;
 use crate::front::Surroundings;
 use crate::http::problem::Problem;
 use crate::http::rates::Rates;
@@ -54,6 +56,7 @@ pub(crate) struct Gateway(Arc<Shared>);
 
 struct Shared {
     starter: Starter,
+    dead_letters: DeadLetterOffice,
     auth: Auth,
     limits: Limits,
     rates: Option<Rates>,
@@ -68,12 +71,14 @@ struct Shared {
 impl Gateway {
     pub(crate) fn new(
         starter: Starter,
+        dead_letters: DeadLetterOffice,
         config: &GatewayConfig,
         surroundings: &Surroundings,
         ledger_health: watch::Receiver<Health>,
     ) -> Self {
         Self(Arc::new(Shared {
             starter,
+            dead_letters,
             auth: config.auth.clone(),
             limits: config.limits,
             rates: config.limits.rate_limit.map(Rates::new),
@@ -87,6 +92,10 @@ impl Gateway {
 
     fn starter(&self) -> &Starter {
         &self.0.starter
+    }
+
+    fn dead_letters(&self) -> &DeadLetterOffice {
+        &self.0.dead_letters
     }
 
     fn auth(&self) -> &Auth {
@@ -140,7 +149,7 @@ impl Gateway {
 /// Every route, one line each; a path below `src/http` mirrors the URL.
 #[rustfmt::skip]
 fn routes() -> Routes {
-    use user_ticket as ticket;
+    use {dead_letters as letters, user_ticket as ticket};
     Routes::new()
         .get("/userTicket", ticket::read::FIND, ticket::read::find)
         .post("/userTicket", ticket::create::POST, ticket::create::post)
@@ -160,6 +169,14 @@ fn routes() -> Routes {
         .get("/sagas", sagas::list::GET, sagas::list::get)
         .get("/sagas/{id}", sagas::find::GET, sagas::find::get)
         .get("/sagas/{id}/events", sagas::events::GET, sagas::events::get)
+        .get("/dead-letters", letters::groups::GET, letters::groups::get)
+        .get("/dead-letters/messages", letters::messages::LIST, letters::messages::list)
+        .get("/dead-letters/messages/{id}", letters::messages::ONE, letters::messages::one)
+        .post("/dead-letters/requeue", letters::deeds::REQUEUE, letters::deeds::requeue)
+        .post("/dead-letters/drop", letters::deeds::DROP, letters::deeds::drop)
+        .get("/dead-letters/runs/{id}", letters::runs::GET, letters::runs::get)
+        .delete("/dead-letters/runs/{id}", letters::runs::DELETE, letters::runs::delete)
+        .get("/dead-letters/log", letters::log::GET, letters::log::get)
         .get("/livez", health::LIVEZ, health::livez)
         .get("/readyz", health::READYZ, health::readyz)
         .get("/metrics", health::METRICS, health::metrics)

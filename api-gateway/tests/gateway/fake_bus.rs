@@ -1,5 +1,6 @@
 //! A bus in memory whose workers are a function from the command to what follows it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use saga::bus::{
     AskError, Bus, Consumer, Delivery, DeliveryTag, Health, JournalPage, JournalPosition,
     JournalReader, JournalStart, PublishError, Queue, Settlement, TopologyError,
 };
+use saga::dead_letters::{DeadLetterError, DeadLetters};
+use saga::embedded::EmbeddedDeadLetters;
 use tokio::sync::{mpsc, watch};
 
 /// From a question to the answer of the service that is asked.
@@ -33,6 +36,8 @@ pub(crate) struct FakeBus {
     /// Where each reader of the journal began.
     pub(crate) read_from: Mutex<Vec<Option<i64>>>,
     journal: watch::Sender<Vec<String>>,
+    /// The file of the embedded bus whose dead letters are its own, if it shows any.
+    pub(crate) parked_in: Mutex<Option<PathBuf>>,
     to_gateway: mpsc::UnboundedSender<Event>,
     replies: Mutex<Option<mpsc::UnboundedReceiver<Event>>>,
 }
@@ -51,6 +56,7 @@ impl FakeBus {
             health: watch::Sender::new(Health::Up),
             read_from: Mutex::default(),
             journal: watch::Sender::new(Vec::new()),
+            parked_in: Mutex::default(),
             to_gateway,
             replies: Mutex::new(Some(replies)),
         })
@@ -125,6 +131,12 @@ impl Bus for FakeBus {
             journal: self.journal.subscribe(),
             next: usize::try_from(after.map_or(0, |position| position + 1)).unwrap(),
         }))
+    }
+
+    async fn dead_letters(&self) -> Result<Box<dyn DeadLetters>, DeadLetterError> {
+        let path = self.parked_in.lock().unwrap().clone();
+        let path = path.unwrap_or_else(|| "there is none".into());
+        Ok(Box::new(EmbeddedDeadLetters::open(&path).await?))
     }
 
     async fn ask(

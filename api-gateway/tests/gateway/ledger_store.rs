@@ -1,14 +1,25 @@
 //! What both stores of the ledger must do. Each claim runs on each.
 
-use std::sync::Arc;
-use std::time::Duration;
+mod leases;
+mod pages;
 
-use api_gateway::ledger::desk::{Desk, Hold, Known};
-use api_gateway::ledger::{Claim, LEASE, Lease, Ledger, Mark, Projection, Row, Saved, Which, fold};
+use std::sync::Arc;
+
+use api_gateway::ledger::desk::{Desk, Hold};
+use api_gateway::ledger::{Claim, Lease, Ledger, Mark, Projection, Row, Saved, Which, fold};
 use events::choreography::Outcome;
 use events::{Event, EventId, Reason, SagaId, TicketId, Timestamp, UserId};
 use saga::bus::JournalPosition;
 
+use self::leases::{
+    a_lease_that_is_given_back_is_free_at_once,
+    one_owner_projects_and_another_follows_after_the_lease,
+};
+use self::pages::{
+    a_crash_after_any_page_loses_and_doubles_nothing, a_page_without_events_moves_the_cursor,
+    an_end_is_counted_in_the_page_that_brings_it_and_not_again,
+    pages_in_any_cut_and_with_repetitions_give_the_same_rows, step,
+};
 use crate::databases::{OnPostgres, OnSqlite, on_both_stores};
 use crate::stories::{command, compensated, completed, rejected, whole};
 
@@ -179,129 +190,6 @@ async fn a_page_that_is_written_again_changes_nothing(ledger: &Arc<dyn Ledger>) 
     assert_eq!(cursor(ledger).await, held(3));
 }
 
-/// One step of the projector, as its first owner.
-async fn step(
-    ledger: &Arc<dyn Ledger>,
-    desk: &mut Desk,
-    events: &[Event],
-    to: i64,
-    hold: Hold,
-) -> Vec<Outcome> {
-    let loaded = ledger.load(&desk.wants(events)).await.unwrap();
-    desk.fold(events, Known::of(loaded), JournalPosition(to), hold)
-        .await;
-    let saved = ledger.save(&desk.projection(lease("one", 1))).await;
-    assert_eq!(saved.unwrap(), Saved::Yes);
-    desk.saved()
-}
-
-async fn a_page_without_events_moves_the_cursor(ledger: &Arc<dyn Ledger>) {
-    let ended = step(ledger, &mut Desk::at(None), &[], 5, Hold::Nothing).await;
-    assert_eq!(ended, []);
-    assert_eq!(cursor(ledger).await, held(5));
-}
-
-async fn one_owner_projects_and_another_follows_after_the_lease(ledger: &Arc<dyn Ledger>) {
-    let lasts = i64::try_from(LEASE.as_secs()).unwrap();
-    let claim = |owner, second| async move { ledger.claim(&lease(owner, second)).await.unwrap() };
-    assert_eq!(claim("one", 100).await, Claim::Held { cursor: None });
-    assert_eq!(claim("two", 100 + lasts).await, Claim::Taken);
-    let page = |owner, second, to| {
-        let lease = lease(owner, second);
-        let (rows, from, to) = (&[] as &[Row], None, Some(JournalPosition(to)));
-        Projection {
-            rows,
-            from,
-            to,
-            seen: to,
-            lease,
-        }
-    };
-    let early = ledger.save(&page("two", 100 + lasts, 1)).await.unwrap();
-    assert_eq!(early, Saved::NotOurs);
-    // Late, and then the first owner comes back with the page it had in hand.
-    assert_eq!(
-        claim("two", 101 + lasts).await,
-        Claim::Held { cursor: None }
-    );
-    let late = ledger.save(&page("one", 101 + lasts, 1)).await.unwrap();
-    assert_eq!(late, Saved::NotOurs);
-    let ours = ledger.save(&page("two", 101 + lasts, 1)).await.unwrap();
-    assert_eq!(ours, Saved::Yes);
-    // Saving has renewed the lease.
-    assert_eq!(claim("one", 101 + 2 * lasts).await, Claim::Taken);
-    assert_eq!(claim("one", 102 + 2 * lasts).await, held(1));
-}
-
-async fn a_lease_that_is_given_back_is_free_at_once(ledger: &Arc<dyn Ledger>) {
-    ledger.claim(&lease("one", 100)).await.unwrap();
-    ledger.release("two").await.unwrap();
-    let taken = ledger.claim(&lease("two", 100)).await.unwrap();
-    assert_eq!(taken, Claim::Taken);
-    ledger.release("one").await.unwrap();
-    let free = ledger.claim(&lease("two", 100)).await.unwrap();
-    assert_eq!(free, Claim::Held { cursor: None });
-}
-
-/// Every message of five sagas twice, each saga's last message first.
-fn backwards_and_twice() -> (Vec<Event>, Vec<Event>) {
-    let starts: Vec<Event> = (0..5).map(|_| command()).collect();
-    let mut events: Vec<Event> = starts[..4].iter().flat_map(completed).collect();
-    events.extend(compensated(&starts[4], Reason::ALREADY_REGISTERED));
-    events.extend(starts.iter().cloned());
-    events.reverse();
-    let twice = [events.clone(), events].concat();
-    (starts, twice)
-}
-
-async fn are_as_told(ledger: &Arc<dyn Ledger>, starts: &[Event], events: &[Event]) {
-    for start in starts {
-        let of_saga = |event: &&Event| event.saga_id == start.saga_id;
-        let expected: Vec<Event> = events.iter().filter(of_saga).cloned().collect();
-        let found = ledger.find(start.saga_id).await.unwrap();
-        assert_eq!(found, Some(row(&expected)));
-    }
-}
-
-async fn pages_in_any_cut_and_with_repetitions_give_the_same_rows(ledger: &Arc<dyn Ledger>) {
-    let (starts, events) = backwards_and_twice();
-    let mut desk = Desk::at(None);
-    for (to, page) in (0..).zip(events.chunks(3)) {
-        step(ledger, &mut desk, page, to, Hold::Nothing).await;
-    }
-    are_as_told(ledger, &starts, &events).await;
-}
-
-/// What is held in memory is lost with each crash, and read again from where the cursor is.
-async fn a_crash_after_any_page_loses_and_doubles_nothing(ledger: &Arc<dyn Ledger>) {
-    let (starts, events) = backwards_and_twice();
-    let pages: Vec<&[Event]> = events.chunks(3).collect();
-    let mut counted = Vec::new();
-    for crash_after in 0..pages.len() {
-        let Claim::Held { cursor: from } = cursor(ledger).await else {
-            panic!("the lease is ours")
-        };
-        let mut desk = Desk::at(from);
-        let first = from.map_or(0, |JournalPosition(at)| usize::try_from(at).unwrap() + 1);
-        for (to, page) in pages.iter().enumerate().take(crash_after + 1).skip(first) {
-            let to = i64::try_from(to).unwrap();
-            counted.extend(step(ledger, &mut desk, page, to, Hold::Young).await);
-        }
-    }
-    are_as_told(ledger, &starts, &events).await;
-    counted.sort_by_key(|outcome| *outcome != Outcome::Completed);
-    let expected = [[Outcome::Completed; 4].as_slice(), &[Outcome::Compensated]].concat();
-    assert_eq!(counted, expected);
-}
-
-async fn an_end_is_counted_in_the_page_that_brings_it_and_not_again(ledger: &Arc<dyn Ledger>) {
-    let (events, mut desk) = ([whole(), whole()].concat(), Desk::at(None));
-    let first = step(ledger, &mut desk, &events, 1, Hold::Nothing).await;
-    assert_eq!(first, [Outcome::Completed; 2]);
-    let again = step(ledger, &mut desk, &events, 2, Hold::Nothing).await;
-    assert_eq!(again, []);
-}
-
 async fn a_large_page_is_written_whole(ledger: &Arc<dyn Ledger>) {
     let rows: Vec<Row> = (0..3_000).map(|_| row(&whole())).collect();
     assert_eq!(save(ledger, &rows, None, 12_000).await, Saved::Yes);
@@ -376,29 +264,6 @@ async fn a_row_that_cannot_be_read_is_left_alone_and_stops_no_other() {
     postgres.execute(RUIN).await;
     ruined_row_is_left_alone(&sqlite.ledger(), &start).await;
     ruined_row_is_left_alone(&postgres.ledger(), &start).await;
-}
-
-#[tokio::test]
-async fn two_that_claim_at_once_do_not_both_get_it() {
-    let database = OnPostgres::new().await;
-    let ledger = database.ledger();
-    let claims = (0..8).map(|n| {
-        let ledger = ledger.clone();
-        async move {
-            let owner = format!("gateway-{n}");
-            ledger.claim(&lease(&owner, 100)).await.unwrap()
-        }
-    });
-    let mut together = tokio::task::JoinSet::new();
-    claims.for_each(|claim| {
-        together.spawn(claim);
-    });
-    let limit = Duration::from_secs(10);
-    let claims = tokio::time::timeout(limit, together.join_all())
-        .await
-        .unwrap();
-    let held = claims.iter().filter(|claim| **claim != Claim::Taken);
-    assert_eq!(held.count(), 1);
 }
 
 async fn unfinished_sagas_come_oldest_first_with_the_command_that_nobody_answered(

@@ -3,6 +3,7 @@
 
 mod bad_tokens;
 mod databases;
+mod dead_letters;
 mod fake_bus;
 mod http;
 mod http_errors;

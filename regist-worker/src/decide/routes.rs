@@ -8,7 +8,7 @@ use events::{
 };
 use saga::decision::{Moment, Verdict};
 
-use super::{Effect, Regist, Registrations, Request, Tombstone, register, says};
+use super::{Closing, Effect, Regist, Registrations, Request, register, says};
 
 impl Registrations {
     /// The live registration that is meant.
@@ -219,12 +219,12 @@ pub(super) fn close(
         user_ticket_id,
         cancelled: found.as_ref().map(|regist| regist.id),
     };
-    let tombstone = known.closed.insert(user_ticket_id).then_some(Tombstone {
+    let closing = known.closed.insert(user_ticket_id).then_some(Closing {
         user_ticket_id,
         of: found.as_ref().map(Regist::seen),
         fresh_id: RegistId(fresh_id),
         saga_id: event.saga_id,
         at: now,
     });
-    says(closed, tombstone.map(Effect::Close))
+    says(closed, closing.map(Effect::Close))
 }

@@ -29,7 +29,7 @@ struct Tables {
 struct Rows {
     live: BTreeMap<RegistId, Regist>,
     keys: BTreeSet<(UserId, TicketId)>,
-    /// The live registration of a ticket; none is a tombstone.
+    /// The live registration of a ticket; none: the ticket is closed.
     places: BTreeMap<UserTicketId, Option<RegistId>>,
 }
 
@@ -151,11 +151,11 @@ impl Rows {
                 self.add(to.clone(), done)
             }
             Effect::Cancel { of, .. } => self.remove(*of, done),
-            Effect::Close(tombstone) => {
-                if let Some(seen) = tombstone.of {
+            Effect::Close(closing) => {
+                if let Some(seen) = closing.of {
                     self.remove(seen, done)?;
                 }
-                let place = tombstone.user_ticket_id;
+                let place = closing.user_ticket_id;
                 if self.places.contains_key(&place) {
                     return Err(Failure::Conflict);
                 }

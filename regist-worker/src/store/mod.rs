@@ -11,14 +11,14 @@ pub(crate) use sqlite::SqliteStore;
 
 use events::{Event, Message, RegistId, SagaId, TicketId, Timestamp, UserId, UserTicketId};
 
-use crate::decide::{Effect, Regist, Seen, Tombstone};
+use crate::decide::{Closing, Effect, Regist, Seen};
 
 /// What deciding an event takes into account.
 #[derive(Clone, Copy, Debug, Default)]
 struct Asked {
     /// The user and the ticket on sale that are to be registered.
     key: Option<(UserId, TicketId)>,
-    /// The bought ticket, which may have a tombstone.
+    /// The bought ticket, which may be closed.
     place: Option<UserTicketId>,
     /// The registration that is to be changed or cancelled, by its id or by its ticket.
     regist: Option<RegistId>,
@@ -60,7 +60,7 @@ struct ByKind<'a> {
     created: Vec<&'a Regist>,
     moved: Vec<Moved<'a>>,
     cancelled: Vec<Cancelled>,
-    closed: Vec<&'a Tombstone>,
+    closed: Vec<&'a Closing>,
 }
 
 struct Moved<'a> {
@@ -94,14 +94,14 @@ impl<'a> ByKind<'a> {
                     at: *at,
                     is_tombstone: false,
                 }),
-                Effect::Close(tombstone) => match tombstone.of {
+                Effect::Close(closing) => match closing.of {
                     Some(Seen { id, saga_id }) => all.cancelled.push(Cancelled {
                         id,
                         saga_id,
-                        at: tombstone.at,
+                        at: closing.at,
                         is_tombstone: true,
                     }),
-                    None => all.closed.push(tombstone),
+                    None => all.closed.push(closing),
                 },
             }
         }

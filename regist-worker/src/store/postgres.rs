@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Asked, ByKind, Cancelled, Moved};
-use crate::decide::{Effect, Regist, RegistDecider, Registrations, Tombstone};
+use crate::decide::{Closing, Effect, Regist, RegistDecider, Registrations};
 
 pub(crate) struct PostgresStore(pub(crate) PgPool);
 
@@ -81,7 +81,7 @@ const MOVE: &str = "
       AND num_nulls(regist.deleted_at) = 1";
 
 /// Leaves out what [`MOVE`] does: a registration that has another ticket by now is not the one that
-/// was to be deleted, and its ticket not the one that is reported as free or becomes a tombstone.
+/// was to be deleted, and its ticket not the one that is reported as free or is closed.
 const CANCEL: &str = "
     UPDATE regist
     SET deleted_at = gone.at, updated_at = gone.at, is_tombstone = gone.is_tombstone
@@ -204,23 +204,23 @@ async fn cancel(connection: &mut PgConnection, cancelled: &[Cancelled]) -> Resul
     let ids: Vec<Uuid> = cancelled.iter().map(|gone| gone.id.0).collect();
     let sagas: Vec<Uuid> = cancelled.iter().map(|gone| gone.saga_id.0).collect();
     let times: Vec<_> = cancelled.iter().map(|gone| gone.at.to_offset()).collect();
-    let tombstones: Vec<bool> = cancelled.iter().map(|gone| gone.is_tombstone).collect();
+    let closes: Vec<bool> = cancelled.iter().map(|gone| gone.is_tombstone).collect();
     let touched = sqlx::query(CANCEL)
         .bind(ids)
         .bind(sagas)
         .bind(times)
-        .bind(tombstones)
+        .bind(closes)
         .execute(connection)
         .await?;
     expect_rows(touched.rows_affected(), cancelled.len())
 }
 
-async fn close(connection: &mut PgConnection, closed: &[&Tombstone]) -> Result<(), Failure> {
+async fn close(connection: &mut PgConnection, closed: &[&Closing]) -> Result<(), Failure> {
     if closed.is_empty() {
         return Ok(());
     }
-    let column = |value: fn(&Tombstone) -> Uuid| -> Vec<Uuid> {
-        closed.iter().map(|tombstone| value(tombstone)).collect()
+    let column = |value: fn(&Closing) -> Uuid| -> Vec<Uuid> {
+        closed.iter().map(|closing| value(closing)).collect()
     };
     let times: Vec<_> = closed.iter().map(|one| one.at.to_offset()).collect();
     let planted = sqlx::query(CLOSE)

@@ -13,7 +13,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
 use super::{Asked, ByKind, Moved};
-use crate::decide::{Effect, Regist, RegistDecider, Registrations, Tombstone};
+use crate::decide::{Closing, Effect, Regist, RegistDecider, Registrations};
 
 pub(crate) struct SqliteStore(pub(crate) SqlitePool);
 
@@ -57,7 +57,7 @@ const MOVE: &str = "
       AND regist.deleted_at IS NULL";
 
 /// Leaves out what [`MOVE`] does: a registration that has another ticket by now is not the one that
-/// was to be deleted, and its ticket not the one that is reported as free or becomes a tombstone.
+/// was to be deleted, and its ticket not the one that is reported as free or is closed.
 const CANCEL: &str = "
     UPDATE regist
     SET deleted_at = gone.value->>'at', updated_at = gone.value->>'at',
@@ -107,7 +107,7 @@ impl Row {
         }
     }
 
-    fn tombstone(closed: &Tombstone) -> Self {
+    fn closing(closed: &Closing) -> Self {
         Self {
             id: closed.fresh_id,
             at: closed.at,
@@ -134,11 +134,7 @@ impl Store<RegistDecider> for SqliteStore {
         let effects = ByKind::of(&changes.effects);
         let created: Vec<Row> = effects.created.iter().map(|one| Row::of(one)).collect();
         let moved: Vec<Row> = effects.moved.iter().map(Row::moved).collect();
-        let closed: Vec<Row> = effects
-            .closed
-            .iter()
-            .map(|one| Row::tombstone(one))
-            .collect();
+        let closed: Vec<Row> = effects.closed.iter().map(|one| Row::closing(one)).collect();
         let mut transaction = self.0.begin_with("BEGIN IMMEDIATE").await?;
         sqlite::save_decisions(&mut transaction, changes).await?;
         write(&mut transaction, CREATE, &created).await?;

@@ -6,6 +6,8 @@
 //! in both, which is safe because every message may be delivered again.
 
 mod cause;
+mod discard;
+mod find;
 mod group;
 mod parked;
 mod ramp;
@@ -17,10 +19,12 @@ use async_trait::async_trait;
 use events::SagaId;
 
 pub use self::cause::Cause;
+pub use self::discard::discard;
+pub use self::find::{Found, find};
 pub use self::group::{Group, groups};
 pub use self::parked::Parked;
 pub use self::ramp::{Outcome, Progress, Ramp, requeue};
-pub use self::record::{Action, Deed, Entry};
+pub use self::record::{Action, Deed, Dropped, Entry};
 
 /// The queue of what no queue is bound for. Who puts a message back from here publishes it to where
 /// it was published before.

@@ -5,16 +5,22 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{Choice, DeadLetterError, DeadLetters, Deed, Parked, Selection};
+use crate::retry::RetryPolicy;
 
 /// Between two looks at whether something came back.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// A message is parked again only after its last retry.
+const MARGIN: Duration = Duration::from_secs(10);
+/// So many are in memory at a time when nobody watches what becomes of them.
+const AT_ONCE: usize = 1_000;
 
 /// How fast messages are put back.
 #[derive(Clone, Debug)]
 pub struct Ramp {
-    /// How many in each step; the last goes on. Empty: all at once, and nobody waits for them.
+    /// How many in each step; the last goes on. Empty: all without a pause, and nobody waits for them.
     pub steps: Vec<usize>,
     /// How long a step is watched: longer than all retries take, for only after those is a message
     /// parked again. A bus that can tell when all are handled is not watched any longer.
@@ -22,6 +28,18 @@ pub struct Ramp {
 }
 
 impl Ramp {
+    /// Cautious at first, and done in reasonable time.
+    pub const STEPS: [usize; 4] = [1, 10, 100, 1_000];
+
+    /// Each step is watched until the last of these retries must have failed.
+    pub fn watching(steps: Vec<usize>, retry: &RetryPolicy) -> Self {
+        let retries: Duration = retry.delays.iter().sum();
+        Self {
+            steps,
+            watch: retries + MARGIN,
+        }
+    }
+
     /// Everything at once, unwatched.
     pub fn at_once() -> Self {
         Self {
@@ -32,7 +50,7 @@ impl Ramp {
 
     fn step(&self, index: usize) -> usize {
         let step = self.steps.get(index).or(self.steps.last());
-        step.map_or(usize::MAX, |&step| step.max(1))
+        step.map_or(AT_ONCE, |&step| step.max(1))
     }
 }
 
@@ -54,21 +72,25 @@ pub struct Outcome {
     /// How many were not handled while they were watched: nobody consumes their queue, or not fast
     /// enough. If there are any, the rest was not put back either.
     pub unfinished: usize,
+    /// Whether it was asked to stop. What was not put back by then stays parked.
+    pub cut_short: bool,
 }
 
-/// Puts back what is selected, step by step, and stops when something comes back.
+/// Puts back what is selected, step by step. Stops when something comes back, and when it is asked to.
 pub async fn requeue(
     letters: &mut dyn DeadLetters,
     selection: &Selection,
     deed: &Deed,
     ramp: &Ramp,
+    stop: &CancellationToken,
     report: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<Outcome, DeadLetterError> {
     let mut outcome = Outcome::default();
     for queue in selection.queues(letters.queues())? {
         let mut sent = Sent::default();
         for step in 0.. {
-            let chosen = take(letters, &queue, selection, deed, ramp.step(step), &sent).await?;
+            let limit = ramp.step(step);
+            let chosen = take(letters, &queue, selection, deed, limit, &sent, stop).await?;
             if chosen.is_empty() {
                 break;
             }
@@ -80,24 +102,27 @@ pub async fn requeue(
             });
             sent.add(chosen);
             if ramp.steps.is_empty() {
-                break;
+                continue;
             }
             report(Progress::Watching {
                 queue: &queue,
                 limit: ramp.watch,
             });
-            (outcome.came_back, outcome.unfinished) =
-                watch(letters, &queue, &sent, ramp.watch).await?;
+            let Some(watched) = watch(letters, &queue, &sent, ramp.watch, stop).await? else {
+                break;
+            };
+            (outcome.came_back, outcome.unfinished) = watched;
             if !outcome.came_back.is_empty() || outcome.unfinished > 0 {
                 return Ok(outcome);
             }
             report(Progress::Held { queue: &queue });
         }
     }
+    outcome.cut_short = stop.is_cancelled();
     Ok(outcome)
 }
 
-/// Puts back up to so many that were not sent by us before.
+/// Puts back up to so many that were not sent by us before; none any more once it is to stop.
 async fn take(
     letters: &mut dyn DeadLetters,
     queue: &str,
@@ -105,10 +130,14 @@ async fn take(
     deed: &Deed,
     limit: usize,
     sent: &Sent,
+    stop: &CancellationToken,
 ) -> Result<Vec<Parked>, DeadLetterError> {
+    if stop.is_cancelled() {
+        return Ok(Vec::new());
+    }
     let mut taken = 0;
     let mut choose = |parked: &Parked| {
-        if taken == limit {
+        if taken == limit || stop.is_cancelled() {
             return Choice::Stop;
         }
         if sent.came_back(parked) || !selection.has(parked) {
@@ -120,13 +149,15 @@ async fn take(
     letters.act(queue, deed, &mut choose).await
 }
 
-/// Which of those sent come back while they are watched, and how many are not through by then.
+/// Which of those sent come back while they are watched, and how many are not through by then. `None`:
+/// it is to stop.
 async fn watch(
     letters: &mut dyn DeadLetters,
     queue: &str,
     sent: &Sent,
     limit: Duration,
-) -> Result<(Vec<Parked>, usize), DeadLetterError> {
+    stop: &CancellationToken,
+) -> Result<Option<(Vec<Parked>, usize)>, DeadLetterError> {
     let until = Instant::now() + limit;
     // Nothing came back to a queue that does not grow, and looking at all of it is dear.
     let mut seen = None;
@@ -138,10 +169,13 @@ async fn watch(
         if last || seen.replace(depth) != Some(depth) {
             let back = came_back(letters, queue, sent).await?;
             if last || !back.is_empty() {
-                return Ok((back, unfinished.unwrap_or(0)));
+                return Ok(Some((back, unfinished.unwrap_or(0))));
             }
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        let pause = tokio::time::sleep(LOOK_AGAIN);
+        if stop.run_until_cancelled(pause).await.is_none() {
+            return Ok(None);
+        }
     }
 }
 

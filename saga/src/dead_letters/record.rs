@@ -33,7 +33,7 @@ pub struct Deed {
     pub action: Action,
     pub by: String,
     pub reason: String,
-    /// The same for all messages of one command.
+    /// The same for all messages of one command or request.
     run: Uuid,
 }
 
@@ -45,6 +45,11 @@ impl Deed {
             reason: reason.into(),
             run: Uuid::now_v7(),
         }
+    }
+
+    /// By which the record tells its entries from those of others.
+    pub fn run(&self) -> Uuid {
+        self.run
     }
 
     pub(crate) fn entry(&self, parked: &Parked) -> Entry {

@@ -11,10 +11,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::desk::Desk;
+use super::batch::{Batch, Committed};
+use super::consumers::Consumers;
 use super::request::{Publish, Request, Settle, Settled, Work};
 use super::retention::Retention;
-use super::storage::{self, Batch, Committed, Found, Storage};
+use super::storage::{self, Found, Storage};
 use crate::bus::{Health, PublishError};
 use crate::failure::chain;
 use crate::retry::Backoff;
@@ -35,7 +36,7 @@ const LOOK_FOR_OTHERS: Duration = Duration::from_secs(1);
 pub(super) struct Engine {
     requests: mpsc::Receiver<Request>,
     storage: Storage,
-    desk: Desk,
+    consumers: Consumers,
     health: watch::Sender<Health>,
     journal_end: watch::Sender<i64>,
     /// When the next waiting event is due.
@@ -71,7 +72,7 @@ impl Engine {
         storage: Storage,
         found: Found,
         requests: mpsc::Receiver<Request>,
-        desk: Desk,
+        consumers: Consumers,
         retention: Retention,
     ) -> (Self, watch::Receiver<Health>, watch::Receiver<i64>) {
         let (health, health_seen) = watch::channel(Health::Up);
@@ -79,7 +80,7 @@ impl Engine {
         let mut engine = Self {
             requests,
             storage,
-            desk,
+            consumers,
             health,
             journal_end,
             next_due: None,
@@ -162,7 +163,7 @@ impl Engine {
         }
         self.look_at = Instant::now() + LOOK_FOR_OTHERS;
         match self.storage.was_written_by_others().await {
-            Ok(true) => self.desk.all_refilled(),
+            Ok(true) => self.consumers.all_refilled(),
             Ok(false) => {}
             Err(error) => warn!(
                 error = chain(&error),
@@ -181,7 +182,7 @@ impl Engine {
             || is_due
             || self.trouble.is_some()
             || self.closing.is_some()
-            || !self.desk.claims().is_empty()
+            || !self.consumers.claims().is_empty()
         {
             return false;
         }
@@ -210,7 +211,7 @@ impl Engine {
         match request {
             Request::Publish(publish) => Some(Work::Publish(publish)),
             Request::Subscribe(subscribe) => {
-                self.desk.add(subscribe);
+                self.consumers.add(subscribe);
                 None
             }
             Request::Settle {
@@ -220,14 +221,14 @@ impl Engine {
                 done,
             } => {
                 let now = Timestamp::now();
-                let settled = self.desk.settle(consumer, &queue, settlements, now);
+                let settled = self.consumers.settle(consumer, &queue, settlements, now);
                 Some(Work::Settle(Settle {
                     queue,
                     settled,
                     done: Some(done),
                 }))
             }
-            Request::Gone { consumer, source } => self.desk.remove(consumer, source),
+            Request::Gone { consumer, source } => self.consumers.remove(consumer, source),
             Request::Close(closed) => {
                 self.closing = Some(closed);
                 None
@@ -272,7 +273,7 @@ impl Engine {
     fn recover(&mut self, found: Found) {
         self.next_due = found.next_due;
         for (queue, mut returned) in found.in_hand {
-            returned.retain(|position| !self.desk.holds(&queue, *position));
+            returned.retain(|position| !self.consumers.holds(&queue, *position));
             let settled = Settled {
                 returned,
                 ..Settled::default()
@@ -287,13 +288,17 @@ impl Engine {
 
     fn batch(&mut self, work: &[Work]) -> Batch {
         let mut batch = Batch::new(work, Timestamp::now());
-        batch.filled().for_each(|queue| self.desk.filled(queue));
-        batch.refilled().for_each(|queue| self.desk.refilled(queue));
+        batch
+            .filled()
+            .for_each(|queue| self.consumers.filled(queue));
+        batch
+            .refilled()
+            .for_each(|queue| self.consumers.refilled(queue));
         if self.next_due.is_some_and(|due| due <= batch.now) {
             batch.wake_due = true;
-            self.desk.all_refilled();
+            self.consumers.all_refilled();
         }
-        batch.claims = self.desk.claims();
+        batch.claims = self.consumers.claims();
         batch
     }
 
@@ -303,7 +308,7 @@ impl Engine {
             self.health.send_replace(Health::Up);
         }
         for (claim, claimed) in batch.claims.iter().zip(committed.claimed) {
-            self.desk.hand_out(claim, claimed);
+            self.consumers.hand_out(claim, claimed);
         }
         if let Some(next_due) = committed.next_due {
             self.next_due = next_due;
@@ -311,8 +316,9 @@ impl Engine {
         for event in committed.exhausted {
             report_exhausted(&event);
         }
-        self.answer(work);
+        // First, for who hears that it is confirmed may ask where the journal ends.
         self.journal_end.send_replace(self.storage.last_position());
+        self.answer(work);
     }
 
     /// Tells everyone that it is done. Who does not wait for the answer any more does not need it.
@@ -322,7 +328,7 @@ impl Engine {
                 Work::Publish(Publish { events, done }) => {
                     for event in events {
                         if let Some(instance) = event.instance {
-                            self.desk.reply(&instance, event.json);
+                            self.consumers.reply(&instance, event.json);
                         }
                     }
                     let _ = done.send(Ok(()));

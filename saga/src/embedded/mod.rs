@@ -5,10 +5,11 @@
 //! delivery with a delivery limit, retry delays, dead letters, prefetch, a journal. The [`engine`]
 //! is the only writer; publishers and consumers talk to it over one bounded queue.
 
+mod batch;
 mod beside;
 mod consumer;
+mod consumers;
 mod dead_letters;
-mod desk;
 mod engine;
 mod file;
 mod journal;
@@ -31,7 +32,7 @@ use events::{Event, choreography};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::consumer::EmbeddedConsumer;
-use self::desk::Desk;
+use self::consumers::Consumers;
 use self::engine::Engine;
 use self::file::BusFile;
 use self::journal::EmbeddedJournal;
@@ -45,6 +46,7 @@ use crate::bus::{
     AskError, Bus, Consumer, Health, JournalPosition, JournalReader, JournalStart, PublishError,
     Questions, Queue, TopologyError,
 };
+use crate::dead_letters::{DeadLetterError, DeadLetters};
 use crate::failure::chain;
 use crate::retry::RetryPolicy;
 
@@ -96,10 +98,11 @@ impl EmbeddedBus {
             OpenError::Database { path, source }
         })?;
         let (requests, taken) = mpsc::channel(REQUESTS);
-        let desk = Desk::new(config.retry.clone());
+        let consumers = Consumers::new(config.retry.clone());
         let journal_readers = Readers::default();
         let retention = Retention::new(config.journal, journal_readers.clone());
-        let (engine, health, journal_end) = Engine::new(storage, found, taken, desk, retention);
+        let (engine, health, journal_end) =
+            Engine::new(storage, found, taken, consumers, retention);
         tasks.spawn("embedded bus", engine.run());
         Ok(Arc::new(Self {
             topology: Topology::new(choreography::steps()),
@@ -196,6 +199,11 @@ impl Bus for EmbeddedBus {
     async fn journal_end(&self) -> Result<Option<JournalPosition>, TopologyError> {
         let end = *self.journal_end.borrow();
         Ok((end > 0).then_some(JournalPosition(end)))
+    }
+
+    async fn dead_letters(&self) -> Result<Box<dyn DeadLetters>, DeadLetterError> {
+        let letters = EmbeddedDeadLetters::open(&self.config.path).await?;
+        Ok(Box::new(letters))
     }
 
     async fn ask(

@@ -20,7 +20,7 @@ use lapin::{Channel, ErrorKind};
 use tokio::time::Instant;
 
 use super::connection::{Link, Settings, Trouble, short};
-use super::desk::{Desk, Taken};
+use super::deed_channel::{DeedChannel, Taken};
 use super::pack::take_apart;
 use super::shelf::Shelf;
 use super::{RabbitMqConfig, operations, parked};
@@ -97,17 +97,17 @@ impl RabbitMqDeadLetters {
     ) -> Result<Vec<Parked>, DeadLetterError> {
         let lock = self.lock().await?;
         let channel = self.channel().await?;
-        let desk = match deed {
+        let deeds = match deed {
             Some(deed) => {
                 let channel = self.channel().await?;
-                Some(Desk::open(channel, &self.settings, shelf, deed).await?)
+                Some(DeedChannel::open(channel, &self.settings, shelf, deed).await?)
             }
             None => None,
         };
         let walk = Walk {
             channel: &channel,
             shelf,
-            desk: desk.as_ref(),
+            deeds: deeds.as_ref(),
         };
         let visited = walk.run(choose).await;
         // What an error left in hand goes back with the channel, and another may look with the lock.
@@ -167,7 +167,7 @@ impl Lock {
 struct Walk<'a> {
     channel: &'a Channel,
     shelf: &'a Shelf,
-    desk: Option<&'a Desk<'a>>,
+    deeds: Option<&'a DeedChannel<'a>>,
 }
 
 impl Walk<'_> {
@@ -206,10 +206,10 @@ impl Walk<'_> {
     }
 
     async fn act(&self, chunk: Vec<Taken>) -> Result<Vec<Parked>, DeadLetterError> {
-        let (Some(desk), false) = (self.desk, chunk.is_empty()) else {
+        let (Some(deeds), false) = (self.deeds, chunk.is_empty()) else {
             return Ok(Vec::new());
         };
-        desk.act(&chunk).await?;
+        deeds.act(&chunk).await?;
         for (_, delivery) in &chunk {
             let options = BasicAckOptions::default();
             self.channel

@@ -15,7 +15,7 @@ mod consumer;
 mod copy;
 mod dead_letters;
 mod declare;
-mod desk;
+mod deed_channel;
 mod health;
 mod in_flight;
 mod in_hand;
@@ -63,6 +63,7 @@ use crate::bus::{
     AskError, Bus, Consumer, Health, JournalPosition, JournalReader, JournalStart, PublishError,
     Questions, Queue, TopologyError,
 };
+use crate::dead_letters::{DeadLetterError, DeadLetters};
 use crate::retry::RetryPolicy;
 use crate::tasks::Tasks;
 
@@ -313,6 +314,11 @@ impl Bus for RabbitMqBus {
     async fn journal_end(&self) -> Result<Option<JournalPosition>, TopologyError> {
         let end = self.find(Place::Last).await?;
         Ok(end.map(JournalPosition))
+    }
+
+    async fn dead_letters(&self) -> Result<Box<dyn DeadLetters>, DeadLetterError> {
+        let letters = RabbitMqDeadLetters::connect(&self.settings).await?;
+        Ok(Box::new(letters))
     }
 
     async fn ask(

@@ -92,7 +92,7 @@ pub(super) fn new(
         health: Arc::clone(health),
         closing: closing.clone(),
         requests,
-        desk: Desk::default(),
+        pending: Pending::default(),
         away_since: Instant::now(),
     };
     (publisher, task)
@@ -103,13 +103,13 @@ pub(super) struct PublisherTask {
     health: Arc<HealthBoard>,
     closing: CancellationToken,
     requests: mpsc::UnboundedReceiver<Request>,
-    desk: Desk,
+    pending: Pending,
     away_since: Instant,
 }
 
 /// The calls that wait, and their events that do.
 #[derive(Default)]
-struct Desk {
+struct Pending {
     backlog: Backlog,
     calls: HashMap<CallId, Call>,
     last: CallId,
@@ -152,7 +152,7 @@ impl PublisherTask {
             };
             trouble = lost.to_string();
             self.health.down(Half::Publishing, trouble.clone());
-            self.desk.refuse_all(&trouble);
+            self.pending.refuse_all(&trouble);
             let pause = tokio::time::sleep(backoff.next_delay());
             if self.refusing(&trouble, pause).await.is_err() {
                 return;
@@ -200,7 +200,7 @@ impl PublisherTask {
             let flushing = self.flush(&mut window);
             // What is not confirmed by then is not known to be published, and its callers hear so.
             let _ = tokio::time::timeout(FLUSH_LIMIT, flushing).await;
-            self.desk.refuse_all("the bus is closed");
+            self.pending.refuse_all("the bus is closed");
         }
         link.close("goodbye").await;
         flow
@@ -211,11 +211,11 @@ impl PublisherTask {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.take_what_waits();
-            window.fill(&mut self.desk.backlog);
+            window.fill(&mut self.pending.backlog);
             tokio::select! {
                 biased;
                 landed = window.landed() => match landed {
-                    Ok(fates) => self.desk.settle(fates),
+                    Ok(fates) => self.pending.settle(fates),
                     Err(trouble) => return trouble,
                 },
                 event = link.events.next() => match event {
@@ -229,7 +229,7 @@ impl PublisherTask {
                     None => return Trouble::Lost,
                 },
                 request = self.requests.recv() => match request {
-                    Some(request) => self.desk.take(request),
+                    Some(request) => self.pending.take(request),
                     None => self.closing.cancel(),
                 },
                 _ = tick.tick() => {
@@ -246,7 +246,7 @@ impl PublisherTask {
 
     fn take_what_waits(&mut self) {
         while let Ok(request) = self.requests.try_recv() {
-            self.desk.take(request);
+            self.pending.take(request);
         }
     }
 
@@ -260,7 +260,7 @@ impl PublisherTask {
     ) -> Result<(), Trouble> {
         let trouble = format!("it blocks publishers ({reason})");
         self.health.down(Half::Publishing, trouble.clone());
-        self.desk.refuse_all(&trouble);
+        self.pending.refuse_all(&trouble);
         loop {
             tokio::select! {
                 biased;
@@ -284,10 +284,10 @@ impl PublisherTask {
     /// Publishes what callers wait for by now.
     async fn flush(&mut self, window: &mut Window) {
         self.take_what_waits();
-        while !(self.desk.backlog.is_empty() && window.is_empty()) {
-            window.fill(&mut self.desk.backlog);
+        while !(self.pending.backlog.is_empty() && window.is_empty()) {
+            window.fill(&mut self.pending.backlog);
             match window.landed().await {
-                Ok(fates) => self.desk.settle(fates),
+                Ok(fates) => self.pending.settle(fates),
                 Err(_) => return,
             }
         }
@@ -301,7 +301,7 @@ impl Request {
     }
 }
 
-impl Desk {
+impl Pending {
     fn take(&mut self, request: Request) {
         self.last += 1;
         let call = Call {

@@ -1,8 +1,10 @@
 //! Claims about what operators do with what is parked.
 
 use saga::dead_letters::{
-    Action, Choice, DeadLetters, Deed, Outcome, Parked, Ramp, Selection, groups, requeue,
+    Action, Cause, Choice, DeadLetters, Deed, Outcome, Parked, Progress, Ramp, Selection, discard,
+    find, groups, requeue,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 
@@ -137,7 +139,9 @@ pub(crate) async fn only_what_is_chosen_is_put_back<B: Broker>(broker: &B) {
     for (selection, count) in [(one_cause, 2), (one_saga, 1)] {
         let ramp = Ramp::at_once();
         let deed = putting_back();
-        let outcome = requeue(letters.as_mut(), &selection, &deed, &ramp, &mut |_| {}).await;
+        let (stop, mut silent) = (CancellationToken::new(), |_: Progress<'_>| {});
+        let letters = letters.as_mut();
+        let outcome = requeue(letters, &selection, &deed, &ramp, &stop, &mut silent).await;
         assert_eq!(outcome.expect("an outcome").requeued, count);
     }
     let left = look(letters.as_mut()).await;
@@ -166,9 +170,10 @@ async fn ramp_while_consuming<B: Broker>(
         watch: WATCH,
     };
     let (all, deed) = (Selection::default(), putting_back());
-    let mut report = |_: saga::dead_letters::Progress<'_>| {};
+    let stop = CancellationToken::new();
+    let mut report = |_: Progress<'_>| {};
     tokio::select! {
-        outcome = requeue(letters.as_mut(), &all, &deed, &ramp, &mut report) => {
+        outcome = requeue(letters.as_mut(), &all, &deed, &ramp, &stop, &mut report) => {
             outcome.expect("an outcome")
         }
         () = consuming => unreachable!("it consumes for ever"),
@@ -190,4 +195,57 @@ pub(crate) async fn a_ramp_goes_on_while_nothing_comes_back<B: Broker>(broker: &
     assert_eq!((outcome.requeued, outcome.unfinished), (4, 0));
     assert!(outcome.came_back.is_empty());
     assert!(look(broker.letters().await.as_mut()).await.is_empty());
+}
+
+pub(crate) async fn a_ramp_that_is_asked_to_stop_leaves_the_rest_parked<B: Broker>(broker: &B) {
+    let bus = broker.client().await;
+    park(&bus, &["no seat"; 4]).await;
+    let mut letters = broker.letters().await;
+    let ramp = Ramp {
+        steps: vec![1],
+        watch: LIMIT,
+    };
+    let stop = CancellationToken::new();
+    let mut report = |progress: Progress<'_>| {
+        if matches!(progress, Progress::Watching { .. }) {
+            stop.cancel();
+        }
+    };
+    let (all, deed) = (Selection::default(), putting_back());
+    let outcome = requeue(letters.as_mut(), &all, &deed, &ramp, &stop, &mut report).await;
+    let outcome = outcome.expect("an outcome");
+    assert_eq!((outcome.requeued, outcome.cut_short), (1, true));
+    let record = letters.record().await.expect("the record");
+    assert_eq!((record.len(), record[0].run), (1, deed.run()));
+    assert_eq!(look(letters.as_mut()).await.len(), 3);
+}
+
+pub(crate) async fn what_is_selected_is_shown_by_pages_and_dropped_alone<B: Broker>(broker: &B) {
+    let bus = broker.client().await;
+    park(&bus, &["row 1", "column 1", "row 2", "row 3"]).await;
+    let mut letters = broker.letters().await;
+    let rows = Selection {
+        cause: Some(Cause::of("row 1").key()),
+        ..Selection::default()
+    };
+    let mut seen = Vec::new();
+    for (skip, count) in [(0, 2), (2, 1), (4, 0)] {
+        let page = find(letters.as_mut(), &rows, skip, 2)
+            .await
+            .expect("a page");
+        assert_eq!((page.messages.len(), page.total), (count, 3));
+        seen.extend(page.messages.into_iter().map(|parked| parked.failure));
+    }
+    seen.sort();
+    assert_eq!(seen, ["row 1", "row 2", "row 3"]);
+
+    let stop = CancellationToken::new();
+    let deed = Deed::new(Action::Drop, "ann", "rows are gone");
+    let mut dropped = 0;
+    let mut count = |some: &[Parked]| dropped += some.len();
+    let done = discard(letters.as_mut(), &rows, &deed, &stop, &mut count).await;
+    done.expect("all rows are dropped");
+    assert_eq!(dropped, 3);
+    let left = look(letters.as_mut()).await;
+    assert_eq!((left.len(), &*left[0].failure), (1, "column 1"));
 }

@@ -126,6 +126,8 @@ macro_rules! conformance {
                 only_what_is_chosen_is_put_back
                 a_message_that_fails_again_stops_the_ramp
                 a_ramp_goes_on_while_nothing_comes_back
+                a_ramp_that_is_asked_to_stop_leaves_the_rest_parked
+                what_is_selected_is_shown_by_pages_and_dropped_alone
             }
             replies {
                 an_end_event_reaches_the_instance_it_names_and_no_other

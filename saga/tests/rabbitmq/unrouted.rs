@@ -11,6 +11,7 @@ use saga::dead_letters::{
 };
 use saga::rabbitmq::RabbitMqDeadLetters;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::broker::{
     Broker, PURCHASE, command, commands, drain, none, purchases, with_broker, within,
@@ -41,7 +42,8 @@ async fn put_back(letters: &mut dyn DeadLetters) -> Outcome {
         watch: Duration::from_secs(3600),
     };
     let deed = Deed::new(Action::Requeue, "ann", "the binding is back");
-    let outcome = requeue(letters, &unrouted(), &deed, &ramp, &mut |_| {}).await;
+    let stop = CancellationToken::new();
+    let outcome = requeue(letters, &unrouted(), &deed, &ramp, &stop, &mut |_| {}).await;
     outcome.unwrap()
 }
 

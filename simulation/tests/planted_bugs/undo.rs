@@ -10,14 +10,14 @@ use saga::failure::Failure;
 use saga::store::Store;
 use simulation::assembly::Assembly;
 use simulation::check::Violation;
-use ticket_worker::decide::{Effect, TicketDecider, Tickets, UserTicket};
+use ticket_worker::decide::{Effect, NewTicket, TicketDecider, Tickets};
 
 use crate::is_caught;
 
 /// Finds the ticket to delete by its user and ticket id, as if a saga were the only one of its user.
 #[derive(Clone, Default)]
 struct UndoByUser {
-    last: Arc<Mutex<HashMap<(UserId, TicketId), UserTicket>>>,
+    last: Arc<Mutex<HashMap<(UserId, TicketId), NewTicket>>>,
     users: Arc<Mutex<HashMap<UserTicketId, (UserId, TicketId)>>>,
 }
 
@@ -34,7 +34,7 @@ impl Assembly for UndoByUser {
 }
 
 impl UndoByUser {
-    fn note(&self, ticket: &UserTicket) {
+    fn note(&self, ticket: &NewTicket) {
         let key = (ticket.user_id, ticket.ticket_id);
         self.users.lock().unwrap().insert(ticket.id, key);
         self.last.lock().unwrap().insert(key, ticket.clone());

@@ -117,6 +117,32 @@ pub(crate) const LINES: &[Line] = &[
     line("a saga that nobody knows",
         "GET", "/sagas/0193a4f0-6c1b-7d3e-9f00-5a6b7c8d9e0f", "")
         .with(&[ENGLISH]),
+    line("what the system gave up on, by queue and cause",
+        "GET", "/dead-letters", "")
+        .learns(&[("cause", "/data/list/0/cause")]),
+    line("the same, message by message",
+        "GET", "/dead-letters/messages?cause={cause}&pageSize=1", "")
+        .learns(&[("parked", "/data/list/0/id")]),
+    line("one of them, with its envelope and what operators did to it",
+        "GET", "/dead-letters/messages/{parked}", ""),
+    line("put one back where it came from, and see whether it fails again",
+        "POST", "/dead-letters/requeue", r#"{"ids":["{parked}"],"watchSeconds":3,"reason":"the seat plan is free again"}"#)
+        .learns(&[("run", "run")]),
+    line("how far that is",
+        "GET", "/dead-letters/runs/{run}", ""),
+    line("drop a group, for a reason",
+        "POST", "/dead-letters/drop", r#"{"cause":"{cause}","reason":"bought elsewhere"}"#),
+    line("a drop without a reason",
+        "POST", "/dead-letters/drop", r#"{"all":true}"#)
+        .with(&[ENGLISH]),
+    line("who did what, when and why, newest first",
+        "GET", "/dead-letters/log?pageSize=1", ""),
+    line("put back all that is left, and ask later how far that is",
+        "POST", "/dead-letters/requeue", r#"{"all":true,"atOnce":true}"#)
+        .with(&[("Prefer", "respond-async")])
+        .learns(&[("last", "run")]),
+    line("stop it; what was put back stays so, and what is over stays as it is",
+        "DELETE", "/dead-letters/runs/{run}", ""),
     line("is the process alive",
         "GET", "/livez", ""),
     line("can callers be served",

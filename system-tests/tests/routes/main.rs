@@ -7,6 +7,7 @@ mod callers;
 mod contradictions;
 mod document;
 mod lines;
+mod parked;
 mod random;
 mod rules;
 
@@ -21,7 +22,17 @@ fn on_embedded(claim: impl FnOnce(SocketAddr)) {
 
 /// The same, started with these flags.
 fn on_embedded_with(flags: &[&str], claim: impl FnOnce(SocketAddr)) {
+    embedded(flags, |_| {}, claim);
+}
+
+/// The same, with something in it before it starts.
+fn on_embedded_after(prepare: impl FnOnce(&Embedded), claim: impl FnOnce(SocketAddr)) {
+    embedded(&[], prepare, claim);
+}
+
+fn embedded(flags: &[&str], prepare: impl FnOnce(&Embedded), claim: impl FnOnce(SocketAddr)) {
     let mut system = Embedded::create();
+    prepare(&system);
     system.service.flags(flags);
     system.service.start_and_wait();
     claim(system.service.address());
@@ -35,7 +46,17 @@ fn on_servers(claim: impl FnOnce(SocketAddr)) {
 
 /// The same, with these flags of the gateway.
 fn on_servers_with(flags: &[&str], claim: impl FnOnce(SocketAddr)) {
+    servers(flags, |_| {}, claim);
+}
+
+/// The same, with something on them before the services start.
+fn on_servers_after(prepare: impl FnOnce(&Servers), claim: impl FnOnce(SocketAddr)) {
+    servers(&[], prepare, claim);
+}
+
+fn servers(flags: &[&str], prepare: impl FnOnce(&Servers), claim: impl FnOnce(SocketAddr)) {
     let servers = Servers::start_new();
+    prepare(&servers);
     let mut services = Services::on(&servers, 2);
     services.gateway.flags(flags);
     services.start_and_wait();

@@ -133,7 +133,7 @@ async fn a_cancellation_of_what_was_moved_meanwhile_conflicts_and_then_frees_the
     .await;
 }
 
-/// The tombstone belongs to the ticket that is deleted, not to the one it was moved to.
+/// The closing is that of the ticket that is deleted, not to the one it was moved to.
 #[tokio::test]
 async fn a_ticket_whose_registration_was_moved_meanwhile_is_closed_and_the_new_one_is_not() {
     on_both(&regist_worker::SCHEMA, async |database| {

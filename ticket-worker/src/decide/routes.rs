@@ -11,7 +11,7 @@ use events::{
 };
 use saga::decision::Verdict;
 
-use super::{Effect, Ticket, Tickets, UserTicket};
+use super::{Effect, NewTicket, Ticket, Tickets};
 
 impl Tickets {
     /// The ticket, unless there is none or it is deleted.
@@ -99,7 +99,7 @@ pub(super) fn add(event: &Event, command: &AddTicket, now: Timestamp) -> Verdict
         ticket_id,
         user_ticket_id,
     };
-    let ticket = UserTicket {
+    let ticket = NewTicket {
         id: user_ticket_id,
         user_id,
         ticket_id,

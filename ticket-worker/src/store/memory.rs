@@ -12,7 +12,7 @@ use saga::store::memory::DecisionTable;
 use saga::store::{Store, sagas_of};
 
 use super::{ByKind, Saved, tickets_of_all};
-use crate::decide::{Effect, Ticket, TicketDecider, Tickets, UserTicket};
+use crate::decide::{Effect, NewTicket, Ticket, TicketDecider, Tickets};
 
 /// A database for tickets. Clones are the same database, as replicas have it.
 #[derive(Clone, Debug, Default)]
@@ -123,7 +123,7 @@ impl Store<TicketDecider> for MemoryStore {
 }
 
 impl Row {
-    fn of(ticket: &UserTicket) -> Self {
+    fn of(ticket: &NewTicket) -> Self {
         Self {
             saga_id: ticket.saga_id,
             ticket: Ticket {

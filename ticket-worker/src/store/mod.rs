@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use events::{Event, Message, SagaId, Timestamp, UserTicketId};
 
-use crate::decide::{Effect, Ticket, UserTicket};
+use crate::decide::{Effect, NewTicket, Ticket};
 
 /// The tickets that deciding an event takes into account. A purchase makes a new one, and its undo
 /// knows it from its decision.
@@ -42,7 +42,7 @@ fn tickets_of_all(events: &[Event]) -> Vec<UserTicketId> {
 /// A batch's effects by kind: creations are applied before deletions.
 #[derive(Default)]
 struct ByKind<'a> {
-    created: Vec<&'a UserTicket>,
+    created: Vec<&'a NewTicket>,
     deleted: Vec<Deletion>,
     saved: Vec<Saved>,
 }

@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{ByKind, Deletion, Saved, tickets_of_all};
-use crate::decide::{Effect, Ticket, TicketDecider, Tickets, UserTicket};
+use crate::decide::{Effect, NewTicket, Ticket, TicketDecider, Tickets};
 
 pub(crate) struct PostgresStore(pub(crate) PgPool);
 
@@ -100,12 +100,12 @@ impl Store<TicketDecider> for PostgresStore {
 async fn create(
     pool: &PgPool,
     decided: &[Decision],
-    tickets: &[&UserTicket],
+    tickets: &[&NewTicket],
 ) -> Result<(), Failure> {
-    let column = |value: fn(&UserTicket) -> Uuid| -> Vec<Uuid> {
+    let column = |value: fn(&NewTicket) -> Uuid| -> Vec<Uuid> {
         tickets.iter().map(|ticket| value(ticket)).collect()
     };
-    let number = |value: fn(&UserTicket) -> i64| -> Vec<i64> {
+    let number = |value: fn(&NewTicket) -> i64| -> Vec<i64> {
         tickets.iter().map(|ticket| value(ticket)).collect()
     };
     let times: Vec<_> = tickets

@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::{ByKind, tickets_of_all};
-use crate::decide::{Effect, Ticket, TicketDecider, Tickets, UserTicket};
+use crate::decide::{Effect, NewTicket, Ticket, TicketDecider, Tickets};
 
 pub(crate) struct SqliteStore(pub(crate) SqlitePool);
 
@@ -53,8 +53,8 @@ struct Row {
     held_by: Option<SagaId>,
 }
 
-impl From<&UserTicket> for Row {
-    fn from(ticket: &UserTicket) -> Self {
+impl From<&NewTicket> for Row {
+    fn from(ticket: &NewTicket) -> Self {
         Self {
             id: ticket.id,
             at: ticket.created_at,

@@ -125,7 +125,7 @@ impl Of<'_> {
     fn tag(&self) -> &str {
         let first = self.route.path.split('/').nth(1);
         match first.unwrap_or_default() {
-            kind @ ("userTicket" | "regist" | "sagas" | "problems") => kind,
+            kind @ ("userTicket" | "regist" | "sagas" | "dead-letters" | "problems") => kind,
             _ => "machines",
         }
     }
@@ -207,15 +207,10 @@ impl Of<'_> {
     fn successes(&self) -> Vec<(String, Value)> {
         let asked = "What was asked for.";
         match self.route.operation.success {
-            Success::Ended(data) => {
-                let later = "It is not done yet; `Location` says where to ask.";
-                let later_headers = &["Location", "Preference-Applied", "Retry-After"];
-                let done = (JSON, envelope(200, "success", data));
-                let running = (JSON, envelope(202, "accepted", "Running"));
-                vec![
-                    self.success(200, "It is done.", done, &["Preference-Applied"]),
-                    self.success(202, later, running, later_headers),
-                ]
+            Success::Ended(data) => self.now_or_later("It is done.", data, "Running"),
+            Success::Run => {
+                let over = "It is over; `status` says how it ended.";
+                self.now_or_later(over, "DeadLetterRun", "DeadLetterRunning")
             }
             Success::Read(data) => {
                 let read = (JSON, envelope(200, "success", data));
@@ -245,6 +240,17 @@ impl Of<'_> {
                 ]
             }
         }
+    }
+
+    fn now_or_later(&self, now: &str, ended: &str, running: &str) -> Vec<(String, Value)> {
+        let later = "It is not done yet; `Location` says where to ask.";
+        let later_headers = &["Location", "Preference-Applied", "Retry-After"];
+        let ended = (JSON, envelope(200, "success", ended));
+        let running = (JSON, envelope(202, "accepted", running));
+        vec![
+            self.success(200, now, ended, &["Preference-Applied"]),
+            self.success(202, later, running, later_headers),
+        ]
     }
 
     fn success(
@@ -285,7 +291,11 @@ impl Of<'_> {
             shown(with_status, |example| Some(&example.answer.body))
         };
         match (answers(&mut self.own()), status) {
-            (none, 202) if none.is_empty() => answers(&mut self.examples.iter()),
+            (none, 202) if none.is_empty() => {
+                let is_run = matches!(self.route.operation.success, Success::Run);
+                let alike = |example: &&Example| example.is_of_a_run() == is_run;
+                answers(&mut self.examples.iter().filter(alike))
+            }
             (own, _) => own,
         }
     }

@@ -50,6 +50,11 @@ impl Example {
         self.answer.body["type"].as_str() == Some(&format!("/problems/{kind}"))
     }
 
+    /// Whether it tells of a requeue or drop, and not of a saga.
+    pub(super) fn is_of_a_run(&self) -> bool {
+        self.answer.body["data"]["run"].is_string()
+    }
+
     pub(super) fn reason(&self) -> Option<&str> {
         self.answer.body["reason"].as_str()
     }

@@ -97,7 +97,7 @@ pub(super) const HEADERS: &[Header] = &[
     header("Allow", "Text", "The methods that the route has"),
     header("Content-Language", "LanguageTag",
         "The language of the texts, as `Accept-Language` prefers it"),
-    header("Location", "SagaPath", "Where the saga can be asked for"),
+    header("Location", "Path", "Where it can be asked for"),
     header("Preference-Applied", "Text",
         "Which preferences of `Prefer` were honoured; left out if none was").sometimes(),
     header("RateLimit", "RateLimit",

@@ -37,6 +37,8 @@ pub(super) struct Operation {
 enum Success {
     /// The envelope with this object, or with the saga's address while it runs.
     Ended(&'static str),
+    /// The envelope with what became of dead letters, or with the address of what still runs.
+    Run,
     /// The envelope with this object.
     Read(&'static str),
     /// Server-sent events.
@@ -87,7 +89,7 @@ impl Field {
     }
 }
 
-/// How long the caller waits; every route that starts a saga knows it.
+/// How long the caller waits; every route that changes something knows it.
 const PREFER: Field = optional("Prefer", "Prefer").about(
     "RFC 7240: `wait=N` to wait N seconds for the outcome, up to the gateway's own limit, or \
      `respond-async` for none; `Preference-Applied` says what was honoured",
@@ -132,6 +134,15 @@ impl Operation {
         Self {
             headers: &[IDEMPOTENCY_KEY, PREFER, TRACEPARENT, ACCEPT_LANGUAGE],
             ..Self::new(id, summary, Success::Ended(data), failures)
+        }
+    }
+
+    /// Deals with dead letters and waits until that is done.
+    pub(super) const fn run(id: &'static str, summary: &'static str) -> Self {
+        let failures = failures::OF_A_COMMAND;
+        Self {
+            headers: &[PREFER, ACCEPT_LANGUAGE],
+            ..Self::new(id, summary, Success::Run, failures)
         }
     }
 

@@ -4,6 +4,8 @@
 use events::progress::Status;
 use serde_json::{Map, Value, json};
 
+mod dead_letters;
+
 use super::{Field, Kind, failures, field};
 use crate::http::language::Language;
 use crate::http::texts::details::{UUID, WHOLE_NUMBER};
@@ -188,7 +190,7 @@ const TOTAL: Field = has("total", "Count").about("How many there are on all page
 /// Every schema of the document by its name.
 pub(super) fn all() -> Map<String, Value> {
     let mut all = scalars();
-    for (name, about, fields) in OBJECTS {
+    for (name, about, fields) in OBJECTS.iter().chain(dead_letters::OBJECTS) {
         all.insert((*name).to_owned(), object(about, fields));
     }
     let whole_saga = [&SAGA[..], &[many("timeline", "Happened")]].concat();
@@ -196,6 +198,7 @@ pub(super) fn all() -> Map<String, Value> {
         "Saga".to_owned(),
         object("A saga and all that happened in it", &whole_saga),
     );
+    all.insert("DeadLetter".to_owned(), dead_letters::whole());
     for (name, fields) in [("SavedUserTicket", &USER_TICKET), ("SavedRegist", &REGIST)] {
         let fields = [&[SAGA_ID][..], fields].concat();
         all.insert(
@@ -238,7 +241,13 @@ pub(super) fn refer(name: &str) -> Value {
 }
 
 fn scalars() -> Map<String, Value> {
-    let sets = [plain(), of_callers(), of_sagas(), of_problems()];
+    let sets = [
+        plain(),
+        of_callers(),
+        of_sagas(),
+        of_problems(),
+        dead_letters::scalars(),
+    ];
     let members = |set: Value| set.as_object().cloned().unwrap_or_default();
     sets.into_iter().flat_map(members).collect()
 }
@@ -294,6 +303,7 @@ fn of_sagas() -> Value {
                             (what was done is undone)",
         },
         "StillRunning": {"type": "string", "const": Status::Running.as_str()},
+        "Path": {"type": "string", "format": "uri-reference", "pattern": "^/"},
         "SagaPath": {"type": "string", "format": "uri-reference", "pattern": "^/sagas/"},
         "Stream": {
             "description": "Server-sent events: `id`, `event` (the message's type) and `data`, a \

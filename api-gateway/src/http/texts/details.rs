@@ -26,6 +26,26 @@ phrases! {
     CURSOR: "某一页的 `next`，原样不变", "the `next` of a page, unchanged";
     SAGA_ID: "某个流程的 UUID", "the UUID of a saga";
 
+    TRUE_OR_FALSE: "true 或 false 之一", "true or false";
+
+    // The same, of dead letters.
+    QUEUE_NAME:
+        "队列的名称，例如 \"ticket-worker.PurchaseAndRegister\"",
+        "the name of a queue, as \"ticket-worker.PurchaseAndRegister\"";
+    CAUSE_KEY: "某一组的 `cause`，例如 \"2a04bfac\"", "the `cause` of a group, as \"2a04bfac\"";
+    MESSAGE_IDS: "由 1 到 100 个消息 id 组成的列表", "a list of 1 to 100 ids of messages";
+    REASON_TEXT: "1 到 1000 个字符的文字", "a text of 1 to 1000 characters";
+    RAMP:
+        "由 1 到 16 个正整数组成的列表，例如 [1, 10, 100]",
+        "a list of 1 to 16 whole numbers from 1 on, as [1, 10, 100]";
+    WATCH_SECONDS: "从 0 到 86400 的整数秒数", "a whole number of seconds from 0 to 86400";
+    NAMES_NO_MESSAGES:
+        "没有指明任何消息：请发送 ids、cause、queue 或 sagaId，或者 \"all\": true",
+        "names no messages: send ids, cause, queue or sagaId, or \"all\": true";
+    NO_STEPS_TO_WATCH:
+        "没有可以观察的步骤；请不要同时发送 ramp 和 watchSeconds",
+        "leaves no steps to watch; send it without ramp and watchSeconds";
+
     // Of bodies and headers.
     IS_EMPTY: "是空的", "is empty";
     KEY_GIVEN_TWICE: "给了不止一次；请只发送一次", "is given more than once; send it once";
@@ -109,6 +129,7 @@ texts! {
     is_other(expected, given)
         "必须是{expected}，但收到的是 {given}",
         "must be {expected}, but is {given}";
+    must_be(expected) "必须是{expected}", "must be {expected}";
     is_repeated(times) "给了 {times} 次；请只发送一次", "is given {times} times; send it once";
     has_so_many(expected, count)
         "必须是{expected}，但有 {count} 个",
@@ -124,6 +145,7 @@ texts! {
         "必须是 JSON 对象，但收到的是 {given}",
         "must be a JSON object, but is {given}";
     of_header(name, fault) "请求头 {name} {fault}", "the header {name} {fault}";
+    of_path(problem) "无法读取：{problem}", "cannot be read: {problem}";
     of_query(problem) "无法读取查询参数：{problem}", "the query cannot be read: {problem}";
     body_too_large(limit) "请求体超过 {limit} 字节", "the body is larger than {limit} bytes";
     body_cut_off(problem)
@@ -158,6 +180,26 @@ texts! {
     no_answer(service, limit)
         "{service} 没有在 {limit} 秒内回答；请再问一次",
         "{service} did not answer within {limit} s; ask again";
+
+    // Dead letters.
+    no_dead_letter(id)
+        "没有 id 为 {id} 的消息在死信队列中，也从未有过",
+        "nothing with the id {id} is parked, or ever was put back or dropped";
+    no_run(run)
+        "这个网关不认识处理 {run}，记录里也没有它",
+        "neither does this gateway know a run {run}, nor has the record an entry of it";
+    run_elsewhere(run)
+        "处理 {run} 不在这个网关上；只有开始它的网关才能停止它",
+        "this gateway does no run {run}; only the one that began it can stop it";
+    run_failed(problem, count, url)
+        "{problem}。此前已处理 {count} 条，GET {url} 和日志说明是哪些；其余的仍在死信队列中",
+        "{problem}. {count} were dealt with before, which GET {url} and the log tell; the rest is parked";
+    dead_letters_away(problem)
+        "现在无法访问死信队列：{problem}",
+        "dead letters cannot be reached now: {problem}";
+    unknown_queue(problem)
+        "不是这个系统的队列：{problem}",
+        "names no queue of this system: {problem}";
 
     // Sagas.
     refused_with(reason)

@@ -8,15 +8,15 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tracing::warn;
 
+use super::batch::{Claim, Claimed, Row};
 use super::request::{
     Arrival, ConsumerId, Parked, Retried, Settle, Settled, Source, Subscribe, Work,
 };
-use super::storage::{Claim, Claimed, Row};
 use super::topology::QueueName;
 use crate::bus::{DeliveryTag, Settlement, TopologyError};
 use crate::retry::RetryPolicy;
 
-pub(super) struct Desk {
+pub(super) struct Consumers {
     retry: RetryPolicy,
     lines: HashMap<QueueName, Line>,
     replies: HashMap<String, Member>,
@@ -45,7 +45,7 @@ struct Held {
     suspect: bool,
 }
 
-impl Desk {
+impl Consumers {
     pub(super) fn new(retry: RetryPolicy) -> Self {
         Self {
             retry,

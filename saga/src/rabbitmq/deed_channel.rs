@@ -20,14 +20,14 @@ pub(super) type Taken = (Parked, Delivery);
 
 type Message = (Target, Vec<u8>, BasicProperties);
 
-pub(super) struct Desk<'a> {
+pub(super) struct DeedChannel<'a> {
     channel: Channel,
     shelf: &'a Shelf,
     operations: Target,
     deed: &'a Deed,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> DeedChannel<'a> {
     pub(super) async fn open(
         channel: Channel,
         settings: &Settings,

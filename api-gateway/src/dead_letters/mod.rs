@@ -1,0 +1,142 @@
+//! What the gateway does with dead letters for operators. Nothing here hangs on the request that asked
+//! for it: a caller that goes away takes nothing out of our hands half-way, so a look is finished
+//! without it, and a [`Run`] goes on and can be asked after.
+
+mod run;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use saga::Tasks;
+use saga::bus::Bus;
+use saga::dead_letters::{DeadLetterError, DeadLetters};
+use saga::retry::RetryPolicy;
+use tokio::sync::{Mutex as AsyncMutex, oneshot};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+pub(crate) use self::run::{Order, Run, State, Status};
+
+/// How long one look waits for another. What one has in hand on RabbitMQ, no other sees.
+const LOOK_AFTER: Duration = Duration::from_secs(10);
+/// Each has a connection of its own.
+const MOST_RUNNING: usize = 16;
+/// How many runs that ended are remembered; of older ones the record tells.
+const MOST_ENDED: usize = 100;
+
+/// Where dead letters are looked at, put back, and dropped.
+pub(crate) struct DeadLetterOffice {
+    bus: Arc<dyn Bus>,
+    retry: RetryPolicy,
+    tasks: Tasks,
+    /// Opened by the first look, and again after trouble.
+    letters: Arc<AsyncMutex<Option<Box<dyn DeadLetters>>>>,
+    /// Oldest first.
+    runs: Mutex<VecDeque<Arc<Run>>>,
+}
+
+/// Why there is nothing to tell, or nothing begun.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OfficeError {
+    #[error("the dead letters are being looked at; ask again")]
+    Busy,
+    #[error(
+        "{MOST_RUNNING} requeues and drops run on this gateway already; wait for one, or stop one"
+    )]
+    TooManyRuns,
+    #[error("the gateway stops; ask again")]
+    Stopping,
+    #[error(transparent)]
+    DeadLetters(#[from] DeadLetterError),
+}
+
+impl DeadLetterOffice {
+    pub(crate) fn new(bus: Arc<dyn Bus>, retry: RetryPolicy, tasks: Tasks) -> Self {
+        Self {
+            bus,
+            retry,
+            tasks,
+            letters: Arc::default(),
+            runs: Mutex::default(),
+        }
+    }
+
+    /// The delays that the workers retry with.
+    pub(crate) fn retry(&self) -> &RetryPolicy {
+        &self.retry
+    }
+
+    /// Looks, one caller at a time.
+    pub(crate) async fn look<T, L>(&self, look: L) -> Result<T, OfficeError>
+    where
+        T: Send + 'static,
+        L: for<'a> FnOnce(&'a mut dyn DeadLetters) -> BoxFuture<'a, Result<T, DeadLetterError>>
+            + Send
+            + 'static,
+    {
+        let free = timeout(LOOK_AFTER, Arc::clone(&self.letters).lock_owned()).await;
+        let Ok(mut letters) = free else {
+            return Err(OfficeError::Busy);
+        };
+        let bus = Arc::clone(&self.bus);
+        let (tell, told) = oneshot::channel();
+        self.tasks.spawn("look at dead letters", async move {
+            let looked = look_at(&mut letters, bus.as_ref(), look).await;
+            // Whoever asked may be gone.
+            drop(tell.send(looked));
+        });
+        Ok(told.await.map_err(|_| OfficeError::Stopping)??)
+    }
+
+    /// Begins to put back or to drop.
+    pub(crate) fn start(&self, order: Order) -> Result<Arc<Run>, OfficeError> {
+        let stop = self.tasks.stop_token().child_token();
+        if stop.is_cancelled() {
+            return Err(OfficeError::Stopping);
+        }
+        let run = Arc::new(Run::new(&order, stop));
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = runs.iter().filter(|run| run.state().is_running()).count();
+        if running >= MOST_RUNNING {
+            return Err(OfficeError::TooManyRuns);
+        }
+        let mut ended = runs.len() - running;
+        runs.retain(|run| {
+            let kept = ended < MOST_ENDED || run.state().is_running();
+            ended -= usize::from(!kept);
+            kept
+        });
+        runs.push_back(Arc::clone(&run));
+        let begun = Arc::clone(&run).carry_out(Arc::clone(&self.bus), order);
+        self.tasks.spawn("deed to dead letters", begun);
+        Ok(run)
+    }
+
+    /// A run of this gateway, unless it ended long ago.
+    pub(crate) fn find(&self, id: Uuid) -> Option<Arc<Run>> {
+        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.iter().find(|run| run.id == id).cloned()
+    }
+}
+
+async fn look_at<T, L>(
+    letters: &mut Option<Box<dyn DeadLetters>>,
+    bus: &dyn Bus,
+    look: L,
+) -> Result<T, DeadLetterError>
+where
+    L: for<'a> FnOnce(&'a mut dyn DeadLetters) -> BoxFuture<'a, Result<T, DeadLetterError>>,
+{
+    let mut open = match letters.take() {
+        Some(open) => open,
+        None => bus.dead_letters().await?,
+    };
+    let looked = look(open.as_mut()).await;
+    // What is away is opened again by the next one.
+    if !matches!(looked, Err(DeadLetterError::Away(_))) {
+        *letters = Some(open);
+    }
+    looked
+}

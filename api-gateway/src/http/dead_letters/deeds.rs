@@ -1,0 +1,205 @@
+//! `POST /dead-letters/requeue` and `POST /dead-letters/drop`. Each begins a run, which goes on whatever
+//! becomes of its caller, and answers with what became of it, or with its address while it runs.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use saga::dead_letters::{Action, Deed, Ramp, Selection};
+
+use super::selection;
+use super::view::{Begun, RunView};
+use crate::auth::Caller;
+use crate::dead_letters::{Order, Run, Status};
+use crate::http::Gateway;
+use crate::http::body::{Fields, RawBody, received};
+use crate::http::envelope::{RETRY_AFTER, success, with_code};
+use crate::http::openapi::{Operation, optional, required};
+use crate::http::prefer::Patience;
+use crate::http::problem::Problem;
+use crate::http::texts::details::{
+    NO_STEPS_TO_WATCH, RAMP, REASON_TEXT, TRUE_OR_FALSE, WATCH_SECONDS, must_be, run_failed,
+};
+
+/// Who it is where callers are not told apart.
+const ANYBODY: &str = "anybody (callers are not told apart)";
+const LONGEST_REASON: usize = 1_000;
+const MOST_STEPS: usize = 16;
+const LONGEST_WATCH: u64 = 86_400;
+
+pub(in crate::http) const REQUEUE: Operation = Operation::run(
+    "requeueDeadLetters",
+    "Put dead letters back where they came from",
+)
+.about(
+    "For operators. Step by step, and no further once one fails again or is not handled. On RabbitMQ \
+     nobody sees whether a message is done, only whether it comes back, so each step is watched for \
+     as long as all retries take.",
+)
+.body(&[
+    selection::IDS_FIELD,
+    selection::CAUSE,
+    selection::QUEUE,
+    selection::SAGA_ID,
+    selection::ALL,
+    optional("ramp", "Ramp").about("How many in each step; the last goes on. 1, 10, 100, 1000"),
+    optional("watchSeconds", "WatchSeconds")
+        .about("How long each step is watched; all retry delays and ten seconds, unless it is said"),
+    optional("atOnce", "Flag").about("Without steps, and without waiting for what becomes of them"),
+    optional("reason", "Reason").about("Why, for the record"),
+]);
+
+pub(in crate::http) const DROP: Operation =
+    Operation::run("dropDeadLetters", "Take dead letters out for good")
+        .about("For operators. The record keeps the whole messages.")
+        .body(&[
+            selection::IDS_FIELD,
+            selection::CAUSE,
+            selection::QUEUE,
+            selection::SAGA_ID,
+            selection::ALL,
+            required("reason", "Reason").about("Why, for the record"),
+        ]);
+
+pub(in crate::http) async fn requeue(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: RawBody,
+) -> Result<Response, Problem> {
+    const EXAMPLE: &str = r#"{"cause": "2a04bfac", "reason": "the seat plan is free again"}"#;
+    caller.check_operator()?;
+    let body = received(body)?;
+    let mut fields = Fields::parse(&body, EXAMPLE)?;
+    let reason: Option<String> = fields.optional("reason", &REASON_TEXT);
+    let (ramp, fields) = ramp_of(fields, &gateway);
+    let (selection, fields) = selection::of_body(fields);
+    check_reason(reason.as_deref(), fields)?;
+    let reason = reason.unwrap_or_default();
+    let order = Order {
+        deed: Deed::new(Action::Requeue, name(&caller), reason),
+        selection,
+        ramp,
+    };
+    begin(&gateway, &headers, order).await
+}
+
+pub(in crate::http) async fn drop(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: RawBody,
+) -> Result<Response, Problem> {
+    const EXAMPLE: &str =
+        r#"{"ids": ["2f8b6ede-c7a4-5141-9132-7b2607ce454b"], "reason": "bought elsewhere"}"#;
+    caller.check_operator()?;
+    let body = received(body)?;
+    let mut fields = Fields::parse(&body, EXAMPLE)?;
+    let reason: Option<String> = fields.required("reason", &REASON_TEXT);
+    let (selection, fields) = selection::of_body(fields);
+    check_reason(reason.as_deref(), fields)?;
+    let reason = reason.unwrap_or_default();
+    let order = Order {
+        deed: Deed::new(Action::Drop, name(&caller), reason),
+        selection,
+        ramp: Ramp::at_once(),
+    };
+    begin(&gateway, &headers, order).await
+}
+
+fn name(caller: &Caller) -> String {
+    match &*caller.subject {
+        "" => ANYBODY.to_owned(),
+        subject => subject.to_owned(),
+    }
+}
+
+fn check_reason(reason: Option<&str>, fields: Fields<'_>) -> Result<(), Problem> {
+    let length = reason.map(|reason| reason.trim().chars().count());
+    match length.is_none_or(|length| (1..=LONGEST_REASON).contains(&length)) {
+        true => fields.check(),
+        false => Err(fields
+            .with_error("reason", must_be(&REASON_TEXT))
+            .problem()),
+    }
+}
+
+fn ramp_of<'a>(mut fields: Fields<'a>, gateway: &Gateway) -> (Ramp, Fields<'a>) {
+    let at_once: Option<bool> = fields.optional("atOnce", &TRUE_OR_FALSE);
+    let steps: Option<Vec<usize>> = fields.optional("ramp", &RAMP);
+    let watch: Option<u64> = fields.optional("watchSeconds", &WATCH_SECONDS);
+    let is_ramp = |steps: &Vec<usize>| {
+        (1..=MOST_STEPS).contains(&steps.len()) && steps.iter().all(|step| *step > 0)
+    };
+    if steps.as_ref().is_some_and(|steps| !is_ramp(steps)) {
+        fields = fields.with_error("ramp", must_be(&RAMP));
+    }
+    if watch.is_some_and(|watch| watch > LONGEST_WATCH) {
+        fields = fields.with_error("watchSeconds", must_be(&WATCH_SECONDS));
+    }
+    if at_once == Some(true) {
+        if steps.is_some() || watch.is_some() {
+            fields = fields.with_error("atOnce", NO_STEPS_TO_WATCH.into());
+        }
+        return (Ramp::at_once(), fields);
+    }
+    let steps = steps.unwrap_or_else(|| Ramp::STEPS.to_vec());
+    let ramp = Ramp::watching(steps, gateway.dead_letters().retry());
+    let watch = watch.map_or(ramp.watch, Duration::from_secs);
+    (Ramp { watch, ..ramp }, fields)
+}
+
+/// Begins it once it is known that the queue is there and can be reached.
+async fn begin(gateway: &Gateway, headers: &HeaderMap, order: Order) -> Result<Response, Problem> {
+    let office = gateway.dead_letters();
+    let selection = Selection {
+        queue: order.selection.queue.clone(),
+        ..Selection::default()
+    };
+    let known = office.look(move |letters| {
+        Box::pin(async move { selection.queues(letters.queues()).map(std::mem::drop) })
+    });
+    known.await?;
+    let run = office.start(order)?;
+    let patience = Patience::of(headers, gateway.starter().wait_limit);
+    let answer = answer(&run, patience.limit).await?;
+    Ok(patience.mark(answer))
+}
+
+async fn answer(run: &Run, limit: Duration) -> Result<Response, Problem> {
+    if limit.is_zero() {
+        return Ok(still_running(run));
+    }
+    let state = run.ended(limit).await;
+    match state.status {
+        Status::Running => Ok(still_running(run)),
+        Status::Failed => {
+            let problem = state.detail.unwrap_or_default();
+            let detail = run_failed(&problem, &state.count, &url(run));
+            Err(Problem::unavailable(detail))
+        }
+        _ => Ok(success(RunView::of(run, state))),
+    }
+}
+
+fn still_running(run: &Run) -> Response {
+    let headers = [
+        (header::LOCATION, url(run)),
+        (header::RETRY_AFTER, RETRY_AFTER.to_owned()),
+    ];
+    let begun = Begun {
+        run: run.id,
+        status: Status::Running.as_str(),
+    };
+    (
+        StatusCode::ACCEPTED,
+        headers,
+        with_code(202, "accepted", begun),
+    )
+        .into_response()
+}
+
+fn url(run: &Run) -> String {
+    format!("/dead-letters/runs/{}", run.id)
+}

@@ -1,0 +1,42 @@
+//! `GET /dead-letters/log`: what operators did: who, when, what, why. The same record as `dlq log`.
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::view::{Entry, List};
+use super::{OF_A_LOOK, bounds};
+use crate::auth::Caller;
+use crate::http::Gateway;
+use crate::http::envelope::success;
+use crate::http::openapi::{Operation, PAGE_NUMBER, PAGE_SIZE};
+use crate::http::parameters::{Parameters, RawParameters};
+use crate::http::problem::Problem;
+
+pub(in crate::http) const GET: Operation = Operation::list(
+    "listDeeds",
+    "What operators did to dead letters, newest first",
+    "DeedList",
+)
+.about("For operators: who, when, what, why. An entry of a dropped message has all of it.")
+.query(&[PAGE_NUMBER, PAGE_SIZE])
+.fails_with(OF_A_LOOK);
+
+pub(in crate::http) async fn get(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    raw: RawParameters,
+) -> Result<Response, Problem> {
+    caller.check_operator()?;
+    let mut parameters = Parameters::parse(raw)?;
+    let (skip, limit) = bounds(parameters.page());
+    parameters.check()?;
+    let look = gateway
+        .dead_letters()
+        .look(|letters| Box::pin(letters.record()));
+    let record = look.await?;
+    let newest_first = record.iter().rev().skip(skip).take(limit);
+    Ok(success(List {
+        total: record.len(),
+        list: newest_first.cloned().map(Entry::from).collect(),
+    }))
+}

@@ -1,0 +1,98 @@
+//! `GET /dead-letters/runs/{id}`: how far a requeue or drop is; and `DELETE`: stop it.
+//!
+//! A run lives in the gateway that began it. Of any other the record tells what was done, so no replica
+//! and no restart leaves an operator without an answer.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use saga::dead_letters::Entry;
+use uuid::Uuid;
+
+use super::view::RunView;
+use super::{OF_ONE, wrong};
+use crate::auth::Caller;
+use crate::http::envelope::success;
+use crate::http::openapi::{Field, Operation, required};
+use crate::http::prefer::Patience;
+use crate::http::problem::Problem;
+use crate::http::texts::details::{self, UUID};
+use crate::http::Gateway;
+
+const PATH_ID: Field = required("id", "Uuid").about("The run's");
+
+pub(in crate::http) const GET: Operation = Operation::find(
+    "findRun",
+    "How far a requeue or drop is",
+    "DeadLetterRun",
+)
+.about(
+    "For operators. A run that another gateway does, or one did that is gone, has the status \
+             `elsewhere` and what the record has of it: what it did is done, the rest is parked.",
+)
+.path(&[PATH_ID])
+.query(&[])
+.fails_with(OF_ONE);
+
+pub(in crate::http) const DELETE: Operation = Operation::find(
+    "stopRun",
+    "Stop a requeue or drop",
+    "DeadLetterRun",
+)
+.about(
+    "For operators. What it did stays done and the rest parked. Only the gateway that began \
+             it can; one that ended stays as it is.",
+)
+.path(&[PATH_ID])
+.query(&[])
+.fails_with(OF_ONE);
+
+pub(in crate::http) async fn get(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    caller.check_operator()?;
+    let id = id(path)?;
+    if let Some(run) = gateway.dead_letters().find(id) {
+        return Ok(success(RunView::of(&run, run.state())));
+    }
+    let entries = recorded(&gateway, id).await?;
+    let view = RunView::of_record(&entries)
+        .ok_or_else(|| Problem::not_found(details::no_run(&id)))?;
+    Ok(success(view))
+}
+
+pub(in crate::http) async fn delete(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    caller.check_operator()?;
+    let id = id(path)?;
+    let run = gateway.dead_letters().find(id);
+    let run = run.ok_or_else(|| Problem::not_found(details::run_elsewhere(&id)))?;
+    run.stop();
+    let patience = Patience::of(&headers, gateway.starter().wait_limit);
+    let state = run.ended(patience.limit).await;
+    Ok(success(RunView::of(&run, state)))
+}
+
+async fn recorded(gateway: &Gateway, id: Uuid) -> Result<Vec<Entry>, Problem> {
+    let look = gateway.dead_letters().look(move |letters| {
+        Box::pin(async move {
+            let mut entries = letters.record().await?;
+            entries.retain(|entry| entry.run == id);
+            Ok(entries)
+        })
+    });
+    Ok(look.await?)
+}
+
+fn id(path: Result<Path<String>, PathRejection>) -> Result<Uuid, Problem> {
+    let text = path.map_or_else(|rejection| rejection.to_string(), |Path(text)| text);
+    Uuid::parse_str(&text)
+        .map_err(|_| wrong("id", details::is_other(&UUID, &format!("{text:?}"))))
+}
