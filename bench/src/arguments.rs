@@ -1,13 +1,14 @@
 //! The command line.
 
+use clap::builder::ArgPredicate;
 use clap::{Parser, Subcommand};
 
 use crate::variant::Variant;
 
 /// Measures the saga pipeline, from command handed to the bus to end event received, and beside it,
 /// in the same run, the bare relay (the broker's own ceiling at one event a message) and the system
-/// with packing or batching off. Then checks the invariants in the databases. Build the services
-/// first: cargo build --release --bins
+/// with packing or batching off. With --http, beside it the same load through the gateway. Then checks
+/// the invariants in the databases. Build the services first: cargo build --release --workspace --bins
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub(crate) struct Arguments {
@@ -31,7 +32,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Variant::COMPARED)]
     pub(crate) variants: Vec<Variant>,
     /// Sagas in flight, one measurement each
-    #[arg(long, value_delimiter = ',', default_value = "1,64,2000")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "1,64,2000",
+        default_value_if("http", ArgPredicate::Equals("true".into()), "1,64,256,1024")
+    )]
     pub(crate) in_flight: Vec<usize>,
     /// Share of sagas that are refused at registration and undone
     #[arg(long, default_value_t = 0.2)]
@@ -54,6 +60,11 @@ pub(crate) struct Arguments {
     /// Instead: the system with so many finished sagas in its tables, against one with none
     #[arg(long, value_name = "SAGAS", conflicts_with_all = ["backlog", "variants"])]
     pub(crate) finished_sagas: Option<i64>,
+    /// Instead: POST /regist/trans through the gateway, on as many kept-alive connections as sagas are
+    /// in flight, every answer checked; beside it the pipeline on the same running system. The gateway
+    /// has its default limits and no authentication, so no limit for each caller applies
+    #[arg(long, conflicts_with_all = ["backlog", "variants", "finished_sagas"])]
+    pub(crate) http: bool,
     #[command(subcommand)]
     pub(crate) role: Option<Role>,
 }
@@ -63,6 +74,7 @@ impl Arguments {
     pub(crate) fn variants(&self) -> Vec<Variant> {
         match self.finished_sagas {
             Some(_) => vec![Variant::System, Variant::Finished],
+            None if self.http => vec![Variant::System, Variant::Http],
             None => self.variants.clone(),
         }
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use events::MessageType;
 use saga::rabbitmq::{ConfigError, DeleteError};
 
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,28 @@ pub(crate) enum BenchError {
     RepliesEnded,
     #[error("{open} sagas had not ended {after:?} after they should have")]
     Unended { open: usize, after: Duration },
+    #[error("a connection to the gateway failed")]
+    Connection(#[source] std::io::Error),
+    #[error(
+        "POST /regist/trans {request} was answered {status} {body} and had to end with {expected}"
+    )]
+    Answer {
+        status: u16,
+        body: String,
+        request: String,
+        expected: MessageType,
+    },
+    #[error("{open} callers had no answer {after:?} after they should have")]
+    Unanswered { open: u64, after: Duration },
+    #[error(
+        "{connections} connections need some {needed} open files, and {allowed} are allowed; allow \
+         more: ulimit -n {needed}"
+    )]
+    OpenFiles {
+        connections: usize,
+        allowed: usize,
+        needed: usize,
+    },
     #[error("the ledger had not caught up after {after:?}")]
     LedgerBehind { after: Duration },
     #[error("the database failed")]

@@ -4,6 +4,8 @@
 //! Everything that is learnt of a saga goes into the [`Book`], for the invariants: what it was to
 //! end with, what it ended with, and whether it was ever told otherwise.
 
+pub(crate) mod callers;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -60,17 +62,22 @@ const LAST: usize = 64;
 impl Book {
     /// A fresh command; refused ones repeat a user that is registered already.
     fn command(&mut self, refused: bool) -> (Event, oneshot::Receiver<Instant>) {
-        let (user, expected) = if refused && !self.registered.is_empty() {
+        let (user, expected) = self.next(refused);
+        let (ended, end) = oneshot::channel();
+        let command = self.enter(user, Some(expected), Some(ended));
+        (command, end)
+    }
+
+    /// Whose saga is next, and what it has to end with.
+    fn next(&mut self, refused: bool) -> (UserId, MessageType) {
+        if refused && !self.registered.is_empty() {
             self.refusals += 1;
             let user = self.registered[self.refusals % self.registered.len()];
             (user, MessageType::TicketDeleted)
         } else {
             self.users += 1;
             (UserId(self.users), MessageType::RegistrationCompleted)
-        };
-        let (ended, end) = oneshot::channel();
-        let command = self.enter(user, Some(expected), Some(ended));
-        (command, end)
+        }
     }
 
     /// A command of a backlog, in which nobody waits for one saga. Refused ones repeat a user of
@@ -107,18 +114,23 @@ impl Book {
             return;
         };
         self.surprising += u64::from(waiting.expected.is_some_and(|expected| expected != end));
-        self.ended.insert(event.saga_id, end);
-        if end == MessageType::RegistrationCompleted {
-            self.registered.push(waiting.user);
-        }
-        if self.last.len() >= 2 * LAST {
-            self.last.drain(..LAST);
-        }
-        self.last.push(event.saga_id);
+        self.close(event.saga_id, waiting.user, end);
         if let Some(ended) = waiting.ended {
             // A caller that gave up has failed the measurement already.
             let _ = ended.send(at);
         }
+    }
+
+    fn close(&mut self, saga_id: SagaId, user: UserId, end: MessageType) {
+        let before = self.ended.insert(saga_id, end);
+        self.contradicted += u64::from(before.is_some());
+        if end == MessageType::RegistrationCompleted {
+            self.registered.push(user);
+        }
+        if self.last.len() >= 2 * LAST {
+            self.last.drain(..LAST);
+        }
+        self.last.push(saga_id);
     }
 
     /// Started and not ended.

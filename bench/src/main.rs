@@ -2,6 +2,7 @@
 
 mod arguments;
 mod bare;
+mod connection;
 mod cpu;
 mod databases;
 mod drain;
@@ -11,6 +12,7 @@ mod invariants;
 mod listening;
 mod load;
 mod meter;
+mod open_files;
 mod process;
 mod relay;
 mod report;

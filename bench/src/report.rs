@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::summary::{DrainSummary, Row, Summary};
+use crate::variant::Variant;
 
 /// Whose CPU time is shown, in this order.
 const PROCESSES: [&str; 6] = ["ticket", "regist", "gateway", "load", "broker", "postgres"];
@@ -25,6 +26,17 @@ fn rows(text: &mut String, summary: &Summary) -> std::fmt::Result {
              CPU time in µs per saga; \
              others: what unrelated processes took of the machine meanwhile.\n"
         )?;
+        if summary
+            .rows
+            .iter()
+            .any(|row| row.variant == Variant::Http.title())
+        {
+            writeln!(
+                text,
+                "system: from the command handed to the bus to the end event received. over HTTP: \
+                 POST /regist/trans on as many connections, each answer checked.\n"
+            )?;
+        }
         write!(text, "{:>9}  {:<14}", "in flight", "")?;
         write!(text, "{:>9}{:>11}{:>11}", "sagas/s", "p50", "p99")?;
         for process in PROCESSES {
@@ -36,12 +48,13 @@ fn rows(text: &mut String, summary: &Summary) -> std::fmt::Result {
         writeln!(text, "{}", line(row)?)?;
     }
     if !summary.ratios.is_empty() {
-        writeln!(text, "\nThe system against   in flight   sagas/s       p50")?;
+        writeln!(text, "\n{:<32}in flight   sagas/s       p50", "")?;
     }
     for ratio in &summary.ratios {
-        let (to, n) = (ratio.to, ratio.in_flight);
+        let (of, to, n) = (ratio.of, ratio.to, ratio.in_flight);
         let (rate, p50) = (ratio.sagas_per_second, ratio.p50);
-        writeln!(text, "  {to:<18}{n:>10}{rate:>9.2}x{p50:>9.2}x")?;
+        let title = format!("{of}, times {to}");
+        writeln!(text, "  {title:<29}{n:>10}{rate:>9.2}x{p50:>9.2}x")?;
     }
     if let Some(bare) = &summary.bare {
         let (commit, hop) = (time(bare.commit_us), time(bare.hop_us));

@@ -1,6 +1,8 @@
 //! One run: every variant at every number of sagas in flight, in rounds, so that whatever else the
 //! machine does meanwhile hits all of them alike.
 
+mod http;
+
 use std::time::Duration;
 
 use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
@@ -64,6 +66,8 @@ impl<'a> Run<'a> {
             let drained = drain::run(&home, sagas, self.arguments.refusals).await?;
             self.findings.drain = Some(drained);
             vec![(Variant::System, home)]
+        } else if self.arguments.http {
+            self.through_http().await?
         } else {
             self.rounds().await?
         };

@@ -43,9 +43,10 @@ pub(crate) struct Row {
     pub(crate) sagas_per_second_by_round: Vec<f64>,
 }
 
-/// The system against something else.
+/// The system against something else, or what callers see against the system.
 #[derive(Debug, Serialize)]
 pub(crate) struct Ratio {
+    pub(crate) of: &'static str,
     pub(crate) to: &'static str,
     pub(crate) in_flight: usize,
     pub(crate) sagas_per_second: f64,
@@ -92,6 +93,8 @@ const OVER_BARE: f64 = 3.0;
 const HOPS: f64 = 3.0;
 /// A saga's cost must not grow with the number of sagas ever run.
 const HISTORY: f64 = 0.9;
+/// HTTP may cost so much of the pipeline's median, at so many sagas in flight.
+const OVER_HTTP: (usize, f64) = (64, 1.15);
 /// Memory that grows by less while the last third of a backlog drains is flat.
 const FLAT: f64 = 1.1;
 /// The rate of the last third of a drain, of that of the first.
@@ -105,6 +108,7 @@ impl Summary {
         let bare = bare(findings);
         let mut bounds = throughput_bounds(&ratios);
         bounds.extend(history_bounds(&ratios));
+        bounds.extend(http_bound(&ratios));
         bounds.extend(latency_bounds(&rows, &ratios, bare.as_ref()));
         bounds.extend(findings.drain.iter().flat_map(drain_bounds));
         Self {
@@ -144,19 +148,18 @@ impl Cells<'_> {
     fn ratios(&self, arguments: &Arguments) -> Vec<Ratio> {
         let mut ratios = Vec::new();
         for &in_flight in &arguments.in_flight {
-            for other in Variant::ALL.into_iter().filter(|v| *v != Variant::System) {
-                ratios.extend(self.ratio(other, in_flight));
+            let others = Variant::ALL.into_iter();
+            for other in others.filter(|v| ![Variant::System, Variant::Http].contains(v)) {
+                ratios.extend(self.ratio(Variant::System, other, in_flight));
             }
+            ratios.extend(self.ratio(Variant::Http, Variant::System, in_flight));
         }
         ratios
     }
 
     /// The median of the ratios within each round.
-    fn ratio(&self, other: Variant, in_flight: usize) -> Option<Ratio> {
-        let (ours, theirs) = (
-            self.of(Variant::System, in_flight),
-            self.of(other, in_flight),
-        );
+    fn ratio(&self, one: Variant, other: Variant, in_flight: usize) -> Option<Ratio> {
+        let (ours, theirs) = (self.of(one, in_flight), self.of(other, in_flight));
         let pairs: Vec<_> = ours.into_iter().zip(theirs).collect();
         if pairs.is_empty() {
             return None;
@@ -165,6 +168,7 @@ impl Cells<'_> {
             median(pairs.iter().map(|(a, b)| value(a) / value(b)).collect())
         };
         Some(Ratio {
+            of: one.title(),
             to: other.title(),
             in_flight,
             sagas_per_second: ratio(|cell| cell.measured.per_second),
@@ -241,6 +245,17 @@ fn history_bounds(ratios: &[Ratio]) -> Vec<Bound> {
     with_history.map(bound).collect()
 }
 
+/// What HTTP adds to the latency of the pipeline.
+fn http_bound(ratios: &[Ratio]) -> Option<Bound> {
+    let (in_flight, limit) = OVER_HTTP;
+    let title = Variant::Http.title();
+    let ratio = ratios
+        .iter()
+        .find(|r| (r.in_flight, r.of) == (in_flight, title))?;
+    let claim = format!("p50 {title} at {in_flight} in flight, times that of the pipeline");
+    Some(Bound::at_most(&claim, ratio.p50, limit))
+}
+
 fn throughput_bounds(ratios: &[Ratio]) -> Vec<Bound> {
     let bound = |(in_flight, other, limit): (usize, Variant, f64)| {
         let mut ratios = ratios.iter();
@@ -252,14 +267,14 @@ fn throughput_bounds(ratios: &[Ratio]) -> Vec<Bound> {
 }
 
 fn latency_bounds(rows: &[Row], ratios: &[Ratio], bare: Option<&Bare>) -> Vec<Bound> {
-    let lone = ratios
-        .iter()
-        .filter(|ratio| ratio.in_flight == 1 && ratio.to != Variant::Relay.title());
+    let system = Variant::System.title();
+    let lone = ratios.iter().filter(|ratio| {
+        ratio.in_flight == 1 && ratio.of == system && ratio.to != Variant::Relay.title()
+    });
     let lone = lone.map(|ratio| {
         let claim = format!("p50 at 1 in flight, times {}", ratio.to);
         Bound::at_most(&claim, ratio.p50, LONE_SAGA)
     });
-    let system = Variant::System.title();
     let row = rows
         .iter()
         .find(|row| (row.in_flight, row.variant) == (1, system));
@@ -365,7 +380,8 @@ mod tests {
             cell(Variant::System, 2, 1000.0),
             cell(Variant::PackingOff, 2, 800.0),
         ];
-        let ratio = Cells(&cells).ratio(Variant::PackingOff, 2000).unwrap();
+        let ratio = Cells(&cells).ratio(Variant::System, Variant::PackingOff, 2000);
+        let ratio = ratio.unwrap();
         assert!((ratio.sagas_per_second - 5.0).abs() < 1e-9);
         let bounds = throughput_bounds(&[ratio]);
         assert!(matches!(bounds.as_slice(), [bound] if bound.met));

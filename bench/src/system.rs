@@ -1,6 +1,7 @@
 //! The real system under load: gateway and workers as the processes that one deploys, the benchmark
 //! playing a gateway instance on the same bus.
 
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::databases::{self, Databases};
 use crate::failure::BenchError;
 use crate::finished;
 use crate::invariants::{self, Told};
-use crate::load::{Generator, SharedBook};
+use crate::load::{Generator, SharedBook, callers};
 use crate::meter::{Load, Measured};
 use crate::process::{Process, program};
 use crate::variant::Variant;
@@ -61,9 +62,9 @@ impl Home {
         finished::fill(&self.databases, sagas).await
     }
 
-    fn processes(&self) -> Result<Vec<Process>, BenchError> {
+    fn processes(&self, gateway: SocketAddr) -> Result<Vec<Process>, BenchError> {
         let databases = &self.databases;
-        let gateway = ["--listen", "127.0.0.1:0"];
+        let gateway = ["--listen", &gateway.to_string()];
         Ok(vec![
             self.process("ticket", "ticket-worker", &databases.ticket, &[])?,
             self.process("regist", "regist-worker", &databases.regist, &[])?,
@@ -133,6 +134,8 @@ impl Names {
 pub(crate) struct System<'a> {
     home: &'a Home,
     pub(crate) processes: Vec<Process>,
+    /// Where the gateway serves HTTP once it runs.
+    gateway: SocketAddr,
     bus: Arc<dyn Bus>,
     tasks: Tasks,
     generator: Generator,
@@ -161,6 +164,7 @@ impl<'a> System<'a> {
         Ok(Self {
             home,
             processes: Vec::new(),
+            gateway: free_address()?,
             bus,
             tasks,
             generator,
@@ -168,12 +172,17 @@ impl<'a> System<'a> {
     }
 
     pub(crate) fn start_services(&mut self) -> Result<(), BenchError> {
-        self.processes = self.home.processes()?;
+        self.processes = self.home.processes(self.gateway)?;
         Ok(())
     }
 
     pub(crate) async fn run(&self, load: Load) -> Result<Measured, BenchError> {
         self.generator.run(load).await
+    }
+
+    /// The same load, through the gateway.
+    pub(crate) async fn call(&self, load: Load) -> Result<Measured, BenchError> {
+        callers::run(self.gateway, &self.home.book, load).await
     }
 
     pub(crate) async fn publish_backlog(
@@ -203,4 +212,12 @@ impl<'a> System<'a> {
         self.bus.close().await;
         Ok(self.tasks.join(STOP_LIMIT).await?)
     }
+}
+
+/// An address that nobody listens on.
+fn free_address() -> Result<SocketAddr, BenchError> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    listener
+        .and_then(|listener| listener.local_addr())
+        .map_err(BenchError::Connection)
 }

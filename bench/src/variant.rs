@@ -17,6 +17,9 @@ pub(crate) enum Variant {
     /// The system with many finished sagas in its tables
     #[value(skip)]
     Finished,
+    /// The system as callers reach it: through the gateway, instead of beside it
+    #[value(skip)]
+    Http,
 }
 
 impl Variant {
@@ -27,12 +30,13 @@ impl Variant {
         Self::PackingOff,
         Self::BatchLimit1,
     ];
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Relay,
         Self::System,
         Self::PackingOff,
         Self::BatchLimit1,
         Self::Finished,
+        Self::Http,
     ];
 
     /// How reports call it.
@@ -43,6 +47,7 @@ impl Variant {
             Self::PackingOff => "packing off",
             Self::BatchLimit1 => "batch limit 1",
             Self::Finished => "finished sagas",
+            Self::Http => "over HTTP",
         }
     }
 
@@ -54,13 +59,14 @@ impl Variant {
             Self::PackingOff => "packing-off",
             Self::BatchLimit1 => "batch-limit-1",
             Self::Finished => "finished",
+            Self::Http => "http",
         }
     }
 
     /// What the services are started with, besides where their servers are.
     pub(crate) fn flags(self) -> &'static [&'static str] {
         match self {
-            Self::Relay | Self::System | Self::Finished => &[],
+            Self::Relay | Self::System | Self::Finished | Self::Http => &[],
             Self::PackingOff => &["--max-events-per-message", "1"],
             Self::BatchLimit1 => &["--batch-limit", "1"],
         }

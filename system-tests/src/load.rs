@@ -65,6 +65,26 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// What the gateway's answer means.
+    pub fn of(response: &Response) -> Self {
+        match response.status {
+            200 => Self::Completed {
+                saga: saga_of(&response.json()["data"], response),
+            },
+            202 => Self::Taken {
+                saga: saga_of(&response.json()["data"], response),
+            },
+            409 => Self::Refused {
+                saga: saga_of(&response.json(), response),
+                reason: response.json()["reason"].as_str().unwrap_or("").to_owned(),
+            },
+            status => Self::NotTaken {
+                status,
+                body: response.body.clone(),
+            },
+        }
+    }
+
     /// The saga that the gateway has promised to bring to an end.
     pub fn saga(&self) -> Option<Uuid> {
         match self {
@@ -146,6 +166,15 @@ impl Load {
     /// Lets every caller finish the call it is in, and returns all calls that were made.
     pub fn finish(mut self) -> Vec<Call> {
         self.shared.stop.store(true, Ordering::Relaxed);
+        self.all_calls()
+    }
+
+    /// Waits until as many calls are made as were planned, and returns them.
+    pub fn finish_all(mut self) -> Vec<Call> {
+        self.all_calls()
+    }
+
+    fn all_calls(&mut self) -> Vec<Call> {
         let callers = std::mem::take(&mut self.callers);
         let calls = callers.into_iter().map(|caller| caller.join());
         calls
@@ -255,27 +284,7 @@ impl Caller {
             return Answer::Lost;
         };
         self.connection = Some(connection);
-        read(&response)
-    }
-}
-
-/// What the gateway's answer means.
-fn read(response: &Response) -> Answer {
-    match response.status {
-        200 => Answer::Completed {
-            saga: saga_of(&response.json()["data"], response),
-        },
-        202 => Answer::Taken {
-            saga: saga_of(&response.json()["data"], response),
-        },
-        409 => Answer::Refused {
-            saga: saga_of(&response.json(), response),
-            reason: response.json()["reason"].as_str().unwrap_or("").to_owned(),
-        },
-        status => Answer::NotTaken {
-            status,
-            body: response.body.clone(),
-        },
+        Answer::of(&response)
     }
 }
 

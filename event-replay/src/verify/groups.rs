@@ -16,8 +16,10 @@ pub(super) struct Groups {
     towards: Vec<u32>,
     /// Some saga that asks for it, by the hash of what is asked for.
     asked: HashMap<u64, u32>,
-    /// Sagas by group, and where each group begins.
+    /// Sagas by group.
     members: Vec<u32>,
+    /// By saga: whether it is the only one of its group. Searching all members for it was dear.
+    alone: Vec<bool>,
 }
 
 impl Groups {
@@ -40,6 +42,14 @@ impl Groups {
         }
         self.members
             .sort_by_key(|saga| self.towards[*saga as usize]);
+        self.alone = vec![false; self.members.len()];
+        let towards = &self.towards;
+        let together = |one: &u32, other: &u32| towards[*one as usize] == towards[*other as usize];
+        for group in self.members.chunk_by(together) {
+            if let [saga] = group {
+                self.alone[*saga as usize] = true;
+            }
+        }
     }
 
     /// The saga that stands for the group.
@@ -56,7 +66,7 @@ impl Groups {
     }
 
     pub(super) fn is_alone(&self, saga: u32) -> bool {
-        self.members(self.of(saga)).len() == 1
+        self.alone[saga as usize]
     }
 
     fn join(&mut self, one: u32, other: u32) {

@@ -36,8 +36,9 @@ pub(super) struct Index {
     kinds: Vec<Option<&'static Saga>>,
 }
 
-/// A small buffer, of some messages: what is read next may be anywhere in the file.
-const BUFFER: usize = 4 * 1024;
+/// A message and little more: what is read next may be anywhere in the file, and the rest of the
+/// buffer is read for nothing.
+const BUFFER: usize = 1024;
 /// A large one for reading all of it.
 const STREAM_BUFFER: usize = 256 * 1024;
 
