@@ -1,20 +1,13 @@
 //! What operators do with dead letters over HTTP, on the file of an embedded bus.
 
-use std::sync::Arc;
-
 use events::Event;
-use events::choreography::{self, Step};
 use reqwest::{Response, StatusCode};
-use saga::Tasks;
-use saga::bus::{Bus, Consumer, Queue, Settlement};
-use saga::embedded::{EmbeddedBus, EmbeddedConfig, JournalRetention};
-use saga::retry::RetryPolicy;
+use saga::bus::Settlement;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::fake_bus::FakeBus;
 use crate::running::{Running, Sent};
-use crate::stories::command;
+use crate::shelf::{Shelf, park, step};
 use crate::tokens::{KeyFiles, Signer, claims};
 
 /// One cause, and another one.
@@ -24,77 +17,6 @@ const FAILURES: [&str; 4] = [
     "seat plan 3 is locked",
     "no such ticket",
 ];
-
-fn step() -> &'static Step {
-    choreography::steps().next().unwrap()
-}
-
-/// A bus on which messages were parked.
-struct Shelf {
-    folder: TempDir,
-    bus: Arc<EmbeddedBus>,
-    tasks: Tasks,
-    parked: Vec<Event>,
-}
-
-impl Shelf {
-    async fn with(failures: &[&str]) -> Self {
-        let (folder, tasks) = (tempfile::tempdir().unwrap(), Tasks::new());
-        let config = EmbeddedConfig {
-            path: folder.path().join("bus.db"),
-            retry: RetryPolicy::default(),
-            prefetch: 100,
-            journal: JournalRetention::default(),
-        };
-        let bus = EmbeddedBus::open(config, &tasks).await.unwrap();
-        let parked: Vec<Event> = failures.iter().map(|_| command()).collect();
-        bus.publish(&parked).await.unwrap();
-        let mut consumer = bus.consume(Queue::Work(step())).await.unwrap();
-        let mut failures = failures.iter();
-        while failures.len() > 0 {
-            settle_some(&mut *consumer, || park(failures.next().unwrap())).await;
-        }
-        Self {
-            folder,
-            bus,
-            tasks,
-            parked,
-        }
-    }
-
-    /// Settles all that comes from now on.
-    async fn settling(&self, settlement: Settlement) {
-        let mut consumer = self.bus.consume(Queue::Work(step())).await.unwrap();
-        self.tasks.spawn("worker", async move {
-            loop {
-                settle_some(&mut *consumer, || settlement.clone()).await;
-            }
-        });
-    }
-
-    fn id(&self, place: usize) -> String {
-        self.parked[place].id.to_string()
-    }
-
-    /// A bus for a gateway.
-    fn shown(&self) -> Arc<FakeBus> {
-        let bus = FakeBus::without_workers();
-        *bus.parked_in.lock().unwrap() = Some(self.folder.path().join("bus.db"));
-        bus
-    }
-}
-
-fn park(failure: &str) -> Settlement {
-    let failure = failure.to_owned();
-    Settlement::DeadLetter { failure }
-}
-
-async fn settle_some(consumer: &mut dyn Consumer, mut settlement: impl FnMut() -> Settlement) {
-    let taken = consumer.receive(100).await;
-    let settled = taken.iter().map(|delivery| (delivery.tag, settlement()));
-    let settled: Vec<_> = settled.collect();
-    consumer.settle(settled).await;
-}
 
 async fn data(answer: Response) -> Value {
     let (status, body) = (answer.status(), answer.json::<Value>().await.unwrap());
@@ -234,7 +156,7 @@ async fn a_requeue_goes_on_without_its_caller_and_can_be_stopped() {
         }
     };
     let begun = tokio::select! {
-        answer = gateway.client.post(&url).body(body.clone()).send() => panic!("{answer:?}"),
+        answer = gateway.client.post(&url).body(body).send() => panic!("{answer:?}"),
         begun = begun => begun,
     };
     let id = begun["list"][0]["run"].as_str().unwrap();
@@ -259,8 +181,17 @@ async fn a_requeue_goes_on_without_its_caller_and_can_be_stopped() {
     );
     assert_ne!(stopped["endedAt"], Value::Null);
     assert_eq!(count(&gateway).await, 3, "the rest is parked");
+}
 
-    // Who does not wait has its address, and a stop of the gateway leaves the rest parked, too.
+#[tokio::test]
+async fn who_does_not_wait_has_the_address_of_the_run_and_a_stop_leaves_the_rest_parked() {
+    let shelf = Shelf::with(&FAILURES).await;
+    let (gateway, other) = (
+        Running::with(shelf.shown()).await,
+        Running::with(shelf.shown()).await,
+    );
+    let url = format!("{}/dead-letters/requeue", gateway.url);
+    let body = json!({"all": true, "ramp": [1], "watchSeconds": 600}).to_string();
     let not_waiting = gateway.client.post(&url).header("prefer", "respond-async");
     let begun = not_waiting.body(body).send().await.unwrap();
     assert_eq!(begun.status(), StatusCode::ACCEPTED);
@@ -276,7 +207,7 @@ async fn a_requeue_goes_on_without_its_caller_and_can_be_stopped() {
     while get(&gateway, &location).await["count"] != 1 {}
     gateway.tasks.stop();
     gateway.tasks.join(saga::SHUTDOWN_LIMIT).await.unwrap();
-    assert_eq!(count(&other).await, 2);
+    assert_eq!(count(&other).await, 3);
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ mod rebuild;
 mod retention;
 mod running;
 mod sent_again;
+mod shelf;
 mod stories;
 mod tokens;
 mod watching;

@@ -119,9 +119,7 @@ fn check_reason(reason: Option<&str>, fields: Fields<'_>) -> Result<(), Problem>
     let length = reason.map(|reason| reason.trim().chars().count());
     match length.is_none_or(|length| (1..=LONGEST_REASON).contains(&length)) {
         true => fields.check(),
-        false => Err(fields
-            .with_error("reason", must_be(&REASON_TEXT))
-            .problem()),
+        false => Err(fields.with_error("reason", must_be(&REASON_TEXT)).problem()),
     }
 }
 

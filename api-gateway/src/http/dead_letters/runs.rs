@@ -13,12 +13,12 @@ use uuid::Uuid;
 use super::view::RunView;
 use super::{OF_ONE, wrong};
 use crate::auth::Caller;
+use crate::http::Gateway;
 use crate::http::envelope::success;
 use crate::http::openapi::{Field, Operation, required};
 use crate::http::prefer::Patience;
 use crate::http::problem::Problem;
 use crate::http::texts::details::{self, UUID};
-use crate::http::Gateway;
 
 const PATH_ID: Field = required("id", "Uuid").about("The run's");
 
@@ -59,8 +59,8 @@ pub(in crate::http) async fn get(
         return Ok(success(RunView::of(&run, run.state())));
     }
     let entries = recorded(&gateway, id).await?;
-    let view = RunView::of_record(&entries)
-        .ok_or_else(|| Problem::not_found(details::no_run(&id)))?;
+    let view =
+        RunView::of_record(&entries).ok_or_else(|| Problem::not_found(details::no_run(&id)))?;
     Ok(success(view))
 }
 
@@ -93,6 +93,5 @@ async fn recorded(gateway: &Gateway, id: Uuid) -> Result<Vec<Entry>, Problem> {
 
 fn id(path: Result<Path<String>, PathRejection>) -> Result<Uuid, Problem> {
     let text = path.map_or_else(|rejection| rejection.to_string(), |Path(text)| text);
-    Uuid::parse_str(&text)
-        .map_err(|_| wrong("id", details::is_other(&UUID, &format!("{text:?}"))))
+    Uuid::parse_str(&text).map_err(|_| wrong("id", details::is_other(&UUID, &format!("{text:?}"))))
 }
