@@ -12,7 +12,14 @@ use crate::tokens::{KeyFiles, Signer, claims, now, part};
 const BUY: Sent = ("POST", "/regist/trans", GOOD);
 
 /// Need no token.
-const OPEN: [&str; 4] = ["/livez", "/readyz", "/docs", "/openapi.json"];
+const OPEN: [&str; 6] = [
+    "/livez",
+    "/readyz",
+    "/docs",
+    "/openapi.json",
+    "/problems",
+    "/problems/{name}",
+];
 
 /// Method and path of every other route, as the gateway itself tells of them.
 async fn routes(gateway: &Running) -> Vec<(String, String)> {
@@ -61,7 +68,8 @@ async fn without_a_token_a_caller_is_told_to_bring_one_on_every_route() {
         assert_eq!(refused(password).await, "Bearer", "{method} {path}");
     }
     for open in OPEN {
-        assert_eq!(gateway.get(open).await.status(), StatusCode::OK);
+        let open = open.replace("{name}", "unauthorized");
+        assert_eq!(gateway.get(&open).await.status(), StatusCode::OK, "{open}");
     }
     assert!(gateway.bus.published.lock().unwrap().is_empty());
 }
