@@ -82,6 +82,7 @@ impl Front {
         let ledger = projection.subscribe();
         let (bus, retry) = (Arc::clone(&surroundings.bus), config.retry.clone());
         let office = DeadLetterOffice::new(bus, retry, tasks.clone());
+        let deeds = tasks.spawn("dead letters", office.stopped());
         let gateway = Gateway::new(starter, office, &config, &surroundings, ledger);
         let router = http::router(gateway);
         let served = http::serve(listener, router, config.limits, tasks.stop_token());
@@ -99,7 +100,7 @@ impl Front {
             accepted,
             listens,
             projection,
-            running: vec![server],
+            running: vec![server, deeds],
             drained,
         }
     }

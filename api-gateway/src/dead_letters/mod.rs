@@ -15,6 +15,7 @@ use saga::dead_letters::{DeadLetterError, DeadLetters};
 use saga::retry::RetryPolicy;
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 pub(crate) use self::run::{Order, Run, State, Status};
@@ -31,6 +32,8 @@ pub(crate) struct DeadLetterOffice {
     bus: Arc<dyn Bus>,
     retry: RetryPolicy,
     tasks: Tasks,
+    /// The runs that have not ended.
+    at_work: TaskTracker,
     /// Opened by the first look, and again after trouble.
     letters: Arc<AsyncMutex<Option<Box<dyn DeadLetters>>>>,
     /// Oldest first.
@@ -58,6 +61,7 @@ impl DeadLetterOffice {
             bus,
             retry,
             tasks,
+            at_work: TaskTracker::new(),
             letters: Arc::default(),
             runs: Mutex::default(),
         }
@@ -110,8 +114,19 @@ impl DeadLetterOffice {
         });
         runs.push_back(Arc::clone(&run));
         let begun = Arc::clone(&run).carry_out(Arc::clone(&self.bus), order);
+        let begun = self.at_work.track_future(begun);
         self.tasks.spawn("deed to dead letters", begun);
         Ok(run)
+    }
+
+    /// When the process is asked to stop and the last run has finished what it had in hand.
+    pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (stop, at_work) = (self.tasks.stop_token(), self.at_work.clone());
+        async move {
+            stop.cancelled().await;
+            at_work.close();
+            at_work.wait().await;
+        }
     }
 
     /// A run of this gateway, unless it ended long ago.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::Gateway;
 use super::language::Language;
-use super::problem::Problem;
+use super::problem::{FieldError, Problem};
 use super::rates::{Who, seconds};
 use super::server::Peer;
 use super::texts::{Words, details, kinds};
@@ -47,7 +47,7 @@ pub(super) async fn admit(
     }
     let caller = match gateway.auth().is_on() {
         true => caller(&gateway, request.headers()).await.map(Some),
-        false => Ok(None),
+        false => from_no_foreign_page(&request).map(|()| None),
     };
     let Some(rates) = gateway.rates() else {
         return run(caller, request, next).await;
@@ -65,6 +65,28 @@ pub(super) async fn admit(
     };
     rates.tell(&taken, response.headers_mut());
     response
+}
+
+/// Where nobody has to show who they are, any page that is open in a browser on this machine could
+/// send changes. A browser names the page's site with each; who names none is no browser.
+fn from_no_foreign_page(request: &Request) -> Result<(), Problem> {
+    let headers = request.headers();
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return Ok(());
+    };
+    let site = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.split_once("://"));
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    if request.method().is_safe() || (host.is_some() && site.map(|(_, site)| site) == host) {
+        return Ok(());
+    }
+    let (field, detail) = ("Origin".to_owned(), details::FROM_A_FOREIGN_PAGE.into());
+    let told = details::of_header(&field, &details::FROM_A_FOREIGN_PAGE);
+    Err(Problem::invalid(told, vec![FieldError { field, detail }]))
 }
 
 async fn run(

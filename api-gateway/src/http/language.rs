@@ -55,9 +55,12 @@ impl Language {
             0 => (-1, 0),
             quality => (i32::from(quality), place),
         };
-        let exact = own.clone().filter(|(_, range)| range.tag.len() == 2);
-        // The range that says most of it decides: `en;q=0, en-GB` rules English out.
-        let of = exact.map(best).max().or(own.map(best).max());
+        // Longer ranges say more of the language, but `en;q=0, en-GB` rules English out.
+        let mut bare = own.clone().filter(|(_, range)| range.tag.len() == 2);
+        if bare.any(|(_, range)| range.quality == 0) {
+            return (-1, 0);
+        }
+        let of = own.map(best).max();
         of.or(any.map(best).max()).unwrap_or((0, 0))
     }
 }
@@ -132,6 +135,8 @@ mod tests {
             ("en-GB;q=0.3", English),
             ("zh-TW, en;q=0.9", Chinese),
             ("zh;q=0.8, en;q=0.9", English),
+            ("en-US,zh-CN;q=0.9,en;q=0.8", English),
+            ("zh-CN,en;q=0.9,zh;q=0.8", Chinese),
             ("zh;q=0.801,en;q=0.8", Chinese),
             ("zh;q=0.5 , en ; q=0.55", English),
             ("fr, en;q=0.1", English),

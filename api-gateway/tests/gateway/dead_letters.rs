@@ -257,6 +257,7 @@ async fn a_ramp_that_means_nothing_is_refused_by_its_field() {
     for (body, field) in [
         (json!({"all": true, "ramp": []}), "ramp"),
         (json!({"all": true, "ramp": [1, 0]}), "ramp"),
+        (json!({"all": true, "ramp": [1, 1_001]}), "ramp"),
         (json!({"all": true, "watchSeconds": 86_401}), "watchSeconds"),
         (json!({"all": true, "atOnce": true, "ramp": [1]}), "atOnce"),
         (json!({"all": true, "queue": "no.Such"}), "queue"),
@@ -335,4 +336,27 @@ async fn dead_letters_that_cannot_be_reached_are_told_of_and_looked_at_when_they
     let path = shelf.folder.path().join("bus.db");
     *gateway.bus.parked_in.lock().unwrap() = Some(path);
     assert_eq!(count(&gateway).await, 1);
+}
+
+/// A form or a script of any page that is open in a browser may send a POST to this machine.
+#[tokio::test]
+async fn a_foreign_page_changes_nothing_where_nobody_shows_who_they_are() {
+    let shelf = Shelf::with(&FAILURES[..1]).await;
+    let gateway = Running::with(shelf.shown()).await;
+    let url = format!("{}/dead-letters/drop", gateway.url);
+    let drop = |origin: &str| {
+        let request = gateway.client.post(&url).header("origin", origin);
+        let body = json!({"all": true, "reason": "a test"}).to_string();
+        request.body(body).send()
+    };
+    for foreign in ["https://example.com", "null", "http://127.0.0.1:1"] {
+        let refused = drop(foreign).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{foreign}");
+        let refused: Value = refused.json().await.unwrap();
+        assert_eq!(refused["errors"][0]["field"], "Origin", "{refused}");
+    }
+    assert_eq!(count(&gateway).await, 1);
+    // The gateway's own page of routes.
+    let own = drop(&gateway.url).await.unwrap();
+    assert_eq!(data(own).await["count"], 1);
 }

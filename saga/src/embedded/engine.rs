@@ -307,6 +307,8 @@ impl Engine {
             info!("the bus database can be written again");
             self.health.send_replace(Health::Up);
         }
+        // First, for who gets a message, or hears that it is confirmed, may ask where the journal ends.
+        self.journal_end.send_replace(self.storage.last_position());
         for (claim, claimed) in batch.claims.iter().zip(committed.claimed) {
             self.consumers.hand_out(claim, claimed);
         }
@@ -316,8 +318,6 @@ impl Engine {
         for event in committed.exhausted {
             report_exhausted(&event);
         }
-        // First, for who hears that it is confirmed may ask where the journal ends.
-        self.journal_end.send_replace(self.storage.last_position());
         self.answer(work);
     }
 

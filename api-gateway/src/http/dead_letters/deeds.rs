@@ -19,13 +19,15 @@ use crate::http::openapi::{Operation, optional, required};
 use crate::http::prefer::Patience;
 use crate::http::problem::Problem;
 use crate::http::texts::details::{
-    NO_STEPS_TO_WATCH, RAMP, REASON_TEXT, TRUE_OR_FALSE, WATCH_SECONDS, must_be, run_failed,
+    NO_STEPS_TO_WATCH, RAMP, REASON_TEXT, TRUE_OR_FALSE, WATCH_SECONDS, must_be,
 };
 
 /// Who it is where callers are not told apart.
 const ANYBODY: &str = "anybody (callers are not told apart)";
 const LONGEST_REASON: usize = 1_000;
 const MOST_STEPS: usize = 16;
+/// A step is in memory whole.
+const LARGEST_STEP: usize = 1_000;
 const LONGEST_WATCH: u64 = 86_400;
 
 pub(in crate::http) const REQUEUE: Operation = Operation::run(
@@ -128,7 +130,8 @@ fn ramp_of<'a>(mut fields: Fields<'a>, gateway: &Gateway) -> (Ramp, Fields<'a>) 
     let steps: Option<Vec<usize>> = fields.optional("ramp", &RAMP);
     let watch: Option<u64> = fields.optional("watchSeconds", &WATCH_SECONDS);
     let is_ramp = |steps: &Vec<usize>| {
-        (1..=MOST_STEPS).contains(&steps.len()) && steps.iter().all(|step| *step > 0)
+        let in_bounds = |step: &usize| (1..=LARGEST_STEP).contains(step);
+        (1..=MOST_STEPS).contains(&steps.len()) && steps.iter().all(in_bounds)
     };
     if steps.as_ref().is_some_and(|steps| !is_ramp(steps)) {
         fields = fields.with_error("ramp", must_be(&RAMP));
@@ -161,23 +164,19 @@ async fn begin(gateway: &Gateway, headers: &HeaderMap, order: Order) -> Result<R
     known.await?;
     let run = office.start(order)?;
     let patience = Patience::of(headers, gateway.starter().wait_limit);
-    let answer = answer(&run, patience.limit).await?;
+    let answer = answer(&run, patience.limit).await;
     Ok(patience.mark(answer))
 }
 
-async fn answer(run: &Run, limit: Duration) -> Result<Response, Problem> {
+async fn answer(run: &Run, limit: Duration) -> Response {
     if limit.is_zero() {
-        return Ok(still_running(run));
+        return still_running(run);
     }
     let state = run.ended(limit).await;
     match state.status {
-        Status::Running => Ok(still_running(run)),
-        Status::Failed => {
-            let problem = state.detail.unwrap_or_default();
-            let detail = run_failed(&problem, &state.count, &url(run));
-            Err(Problem::unavailable(detail))
-        }
-        _ => Ok(success(RunView::of(run, state))),
+        Status::Running => still_running(run),
+        // However it ended: what it did before is done, so it is not to be sent again unread.
+        _ => success(RunView::of(run, state)),
     }
 }
 

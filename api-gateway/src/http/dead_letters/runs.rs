@@ -5,7 +5,6 @@
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
 use axum::response::Response;
 use saga::dead_letters::Entry;
 use uuid::Uuid;
@@ -16,7 +15,6 @@ use crate::auth::Caller;
 use crate::http::Gateway;
 use crate::http::envelope::success;
 use crate::http::openapi::{Field, Operation, required};
-use crate::http::prefer::Patience;
 use crate::http::problem::Problem;
 use crate::http::texts::details::{self, UUID};
 
@@ -68,15 +66,13 @@ pub(in crate::http) async fn delete(
     State(gateway): State<Gateway>,
     caller: Caller,
     path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     caller.check_operator()?;
     let id = id(path)?;
     let run = gateway.dead_letters().find(id);
     let run = run.ok_or_else(|| Problem::not_found(details::run_elsewhere(&id)))?;
     run.stop();
-    let patience = Patience::of(&headers, gateway.starter().wait_limit);
-    let state = run.ended(patience.limit).await;
+    let state = run.ended(gateway.starter().wait_limit).await;
     Ok(success(RunView::of(&run, state)))
 }
 

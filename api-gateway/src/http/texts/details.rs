@@ -36,8 +36,8 @@ phrases! {
     MESSAGE_IDS: "由 1 到 100 个消息 id 组成的列表", "a list of 1 to 100 ids of messages";
     REASON_TEXT: "1 到 1000 个字符的文字", "a text of 1 to 1000 characters";
     RAMP:
-        "由 1 到 16 个正整数组成的列表，例如 [1, 10, 100]",
-        "a list of 1 to 16 whole numbers from 1 on, as [1, 10, 100]";
+        "由 1 到 16 个从 1 到 1000 的整数组成的列表，例如 [1, 10, 100]",
+        "a list of 1 to 16 whole numbers from 1 to 1000, as [1, 10, 100]";
     WATCH_SECONDS: "从 0 到 86400 的整数秒数", "a whole number of seconds from 0 to 86400";
     NAMES_NO_MESSAGES:
         "没有指明任何消息：请发送 ids、cause、queue 或 sagaId，或者 \"all\": true",
@@ -56,6 +56,10 @@ phrases! {
         "之前有一个字段不同的请求用过这个 Idempotency-Key；新的请求请使用新的键",
         "a request with other fields was sent with this Idempotency-Key before; use a new key for a \
          new request";
+
+    FROM_A_FOREIGN_PAGE:
+        "是另一个网站的；没有身份验证的网关不接受网页从那里发来的更改",
+        "is of another site; a gateway without authentication takes no changes that a page there sends";
 
     // Objects, to go on after "no".
     TICKET: "票", "ticket";
@@ -191,9 +195,6 @@ texts! {
     run_elsewhere(run)
         "处理 {run} 不在这个网关上；只有开始它的网关才能停止它",
         "this gateway does no run {run}; only the one that began it can stop it";
-    run_failed(problem, count, url)
-        "{problem}。此前已处理 {count} 条，GET {url} 和日志说明是哪些；其余的仍在死信队列中",
-        "{problem}. {count} were dealt with before, which GET {url} and the log tell; the rest is parked";
     dead_letters_away(problem)
         "现在无法访问死信队列：{problem}",
         "dead letters cannot be reached now: {problem}";

@@ -139,10 +139,10 @@ pub(super) fn scalars() -> Value {
         },
         "IdList": {"type": "array", "items": refer("Text"), "minItems": 1, "maxItems": 100},
         "Ramp": {
-            "type": "array", "items": {"type": "integer", "minimum": 1},
+            "type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 1000},
             "minItems": 1, "maxItems": 16,
         },
         "WatchSeconds": {"type": "integer", "minimum": 0, "maximum": 86400},
-        "Reason": {"type": "string", "minLength": 1, "maxLength": 1000, "pattern": "[^ ]"},
+        "Reason": {"type": "string", "minLength": 1, "maxLength": 1000, "pattern": "\\S"},
     })
 }
