@@ -5,13 +5,14 @@
 mod arguments;
 mod print;
 
+use std::collections::VecDeque;
 use std::process::ExitCode;
 
 use clap::Parser;
 use events::Timestamp;
 use saga::dead_letters::{
-    Action, DeadLetterError, DeadLetters, Deed, Outcome, Parked, Progress, Selection, discard,
-    find, groups, requeue,
+    Action, DeadLetterError, DeadLetters, Deed, Entry, Outcome, Parked, Progress, Selection,
+    discard, entries, find, groups, requeue,
 };
 use saga::embedded::EmbeddedDeadLetters;
 use saga::failure::chain;
@@ -54,9 +55,15 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, DeadLetterError> {
         Command::Requeue(flags) => put_back(letters, flags, json).await,
         Command::Drop(flags) => drop_selected(letters, flags, json).await,
         Command::Log { limit } => {
-            let entries = letters.record().await?;
-            let first = entries.len().saturating_sub(*limit);
-            print::entries(&entries[first..], json);
+            let mut newest = VecDeque::new();
+            let mut keep = |entry: Entry| {
+                newest.push_back(entry);
+                if newest.len() > *limit {
+                    newest.pop_front();
+                }
+            };
+            letters.record(&mut keep).await?;
+            print::entries(newest.make_contiguous(), json);
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -100,8 +107,7 @@ async fn show(
         ..Selection::default()
     };
     let found = find(letters, &selection, 0, usize::MAX).await?.messages;
-    let mut history = letters.record().await?;
-    history.retain(|entry| entry.id == id);
+    let history = entries(letters, |entry| entry.id == id).await?;
     if found.is_empty() && history.is_empty() {
         eprintln!("dlq: nothing with the id {id} is parked, or ever was put back or dropped");
         return Ok(ExitCode::FAILURE);

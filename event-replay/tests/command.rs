@@ -38,6 +38,25 @@ fn a_recording_that_replays_is_0() {
     assert_eq!(code(&output), Some(0), "{}", said(&output));
 }
 
+/// A selection that is wrong must not keep a build green for ever.
+#[test]
+fn a_recording_of_nothing_is_3() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let corpus = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus/competition.jsonl");
+    let text = fs::read_to_string(corpus).expect("the corpus is there");
+    let header = text.lines().next().expect("a header");
+    let end = r#"{"end":{"messages":0,"sagas":0,"types":{}}}"#;
+    let nothing = folder.path().join("nothing.jsonl");
+    fs::write(&nothing, format!("{header}\n{end}\n")).expect("a file");
+    let output = run(&["verify", nothing.to_str().expect("a path")]);
+    assert_eq!(code(&output), Some(3), "{}", said(&output));
+    assert!(
+        said(&output).contains("NOTHING to replay"),
+        "{}",
+        said(&output)
+    );
+}
+
 #[test]
 fn a_difference_is_3_and_names_saga_message_and_field() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -108,7 +108,8 @@ pub(super) fn run(flags: &Flags, as_json: bool) -> Outcome {
             source,
         })?;
         warn_of(file, &verified.ending);
-        if !verified.report.is_as_recorded() {
+        // A recording of nothing shows nothing: its selection was wrong.
+        if !verified.report.is_as_recorded() || verified.report.replayed == 0 {
             done = Done::Otherwise;
         }
         match as_json {
@@ -152,9 +153,11 @@ fn print(path: &Path, report: &Report, took: Duration, show: usize) {
     let seconds = took.as_secs_f64();
     let speed = report.messages as f64 / seconds;
     println!("  {speed:.0} messages/s, {seconds:.2} s");
-    match report.different {
-        0 => println!("  as recorded"),
-        different => println!("  {different} sagas DIFFER"),
+    match (report.different, report.undetermined) {
+        (0, _) if report.replayed == 0 => println!("  NOTHING to replay: no command of any saga"),
+        (0, 0) => println!("  as recorded"),
+        (0, undetermined) => println!("  as recorded, but for {undetermined} undetermined"),
+        (different, _) => println!("  {different} sagas DIFFER"),
     }
 }
 

@@ -30,8 +30,10 @@ pub async fn discard(
                 Choice::Take
             };
             let dropped = letters.act(&queue, deed, &mut choose).await?;
+            let were_last = taken < STEP;
             report(&dropped);
-            if dropped.len() < STEP {
+            // Fewer than chosen, where another command was faster.
+            if were_last {
                 break;
             }
         }

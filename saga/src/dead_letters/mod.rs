@@ -24,7 +24,7 @@ pub use self::find::{Found, find};
 pub use self::group::{Group, groups};
 pub use self::parked::Parked;
 pub use self::ramp::{Outcome, Progress, Ramp, requeue};
-pub use self::record::{Action, Deed, Dropped, Entry};
+pub use self::record::{Action, Deed, Dropped, Entry, entries};
 
 /// The queue of what no queue is bound for. Who puts a message back from here publishes it to where
 /// it was published before.
@@ -45,6 +45,9 @@ pub type Visit<'a> = &'a mut (dyn FnMut(&Parked) + Send);
 
 /// Asked for each parked message in turn.
 pub type Choose<'a> = &'a mut (dyn FnMut(&Parked) -> Choice + Send);
+
+/// Shown each entry of the record in turn.
+pub type Recorded<'a> = &'a mut (dyn FnMut(Entry) + Send);
 
 /// The dead letters of one bus.
 #[async_trait]
@@ -71,8 +74,8 @@ pub trait DeadLetters: Send {
     /// none if this bus cannot tell, so that only time does.
     async fn unfinished(&mut self) -> Result<Option<usize>, DeadLetterError>;
 
-    /// Everything that operators ever did, oldest first.
-    async fn record(&mut self) -> Result<Vec<Entry>, DeadLetterError>;
+    /// Goes through everything that operators ever did, oldest first.
+    async fn record(&mut self, visit: Recorded<'_>) -> Result<(), DeadLetterError>;
 }
 
 /// Which parked messages are meant. Every condition that is set has to hold.

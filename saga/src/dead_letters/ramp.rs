@@ -90,11 +90,14 @@ pub async fn requeue(
         let mut sent = Sent::default();
         for step in 0.. {
             let limit = ramp.step(step);
-            let chosen = take(letters, &queue, selection, deed, limit, &sent, stop).await?;
-            if chosen.is_empty() {
+            let step = take(letters, &queue, selection, deed, limit, &sent, stop).await?;
+            let Some(chosen) = step else {
                 break;
-            }
+            };
             let count = chosen.len();
+            if count == 0 {
+                continue;
+            }
             outcome.requeued += count;
             report(Progress::PutBack {
                 queue: &queue,
@@ -122,7 +125,8 @@ pub async fn requeue(
     Ok(outcome)
 }
 
-/// Puts back up to so many that were not sent by us before; none any more once it is to stop.
+/// Puts back up to so many that were not sent by us before, fewer where another command is faster.
+/// `None`: there are no more, or it is to stop.
 async fn take(
     letters: &mut dyn DeadLetters,
     queue: &str,
@@ -131,9 +135,9 @@ async fn take(
     limit: usize,
     sent: &Sent,
     stop: &CancellationToken,
-) -> Result<Vec<Parked>, DeadLetterError> {
+) -> Result<Option<Vec<Parked>>, DeadLetterError> {
     if stop.is_cancelled() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let mut taken = 0;
     let mut choose = |parked: &Parked| {
@@ -146,7 +150,8 @@ async fn take(
         taken += 1;
         Choice::Take
     };
-    letters.act(queue, deed, &mut choose).await
+    let put_back = letters.act(queue, deed, &mut choose).await?;
+    Ok((taken > 0).then_some(put_back))
 }
 
 /// Which of those sent come back while they are watched, and how many are not through by then. `None`:

@@ -7,7 +7,7 @@ use events::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Parked;
+use super::{DeadLetterError, DeadLetters, Parked};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -87,6 +87,21 @@ pub struct Entry {
     /// All of a message that was dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<Dropped>,
+}
+
+/// The entries that are wanted, oldest first. Keeps no other: the record only ever grows.
+pub async fn entries(
+    letters: &mut dyn DeadLetters,
+    mut wanted: impl FnMut(&Entry) -> bool + Send,
+) -> Result<Vec<Entry>, DeadLetterError> {
+    let mut entries = Vec::new();
+    let mut keep = |entry: Entry| {
+        if wanted(&entry) {
+            entries.push(entry);
+        }
+    };
+    letters.record(&mut keep).await?;
+    Ok(entries)
 }
 
 /// A message that is nowhere else any more.

@@ -8,6 +8,8 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use futures_util::TryStreamExt;
+
 use async_trait::async_trait;
 use events::{Timestamp, choreography};
 use sqlx::{Connection, SqliteConnection};
@@ -15,7 +17,7 @@ use sqlx::{Connection, SqliteConnection};
 use super::file;
 use super::storage::json;
 use crate::dead_letters::{
-    Action, Choice, Choose, DeadLetterError, DeadLetters, Deed, Entry, Parked, Visit,
+    Action, Choice, Choose, DeadLetterError, DeadLetters, Deed, Entry, Parked, Recorded, Visit,
 };
 
 const PAGE: &str = "
@@ -123,6 +125,9 @@ impl EmbeddedDeadLetters {
         deed: &Deed,
         mut taken: Vec<Taken>,
     ) -> Result<Vec<Parked>, DeadLetterError> {
+        if taken.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         let ids: Vec<i64> = taken.iter().map(|(id, ..)| *id).collect();
         let there: Vec<i64> = sqlx::query_scalar(STILL_PARKED)
@@ -219,13 +224,14 @@ impl DeadLetters for EmbeddedDeadLetters {
         Ok(usize::try_from(count).ok())
     }
 
-    async fn record(&mut self) -> Result<Vec<Entry>, DeadLetterError> {
-        let entries: Vec<String> = sqlx::query_scalar("SELECT entry FROM operation ORDER BY id")
-            .fetch_all(&mut self.connection)
-            .await?;
-        let read = |entry: &String| serde_json::from_str(entry);
-        let entries: Result<_, _> = entries.iter().map(read).collect();
-        entries.map_err(DeadLetterError::away)
+    async fn record(&mut self, visit: Recorded<'_>) -> Result<(), DeadLetterError> {
+        let mut entries = sqlx::query_scalar("SELECT entry FROM operation ORDER BY id")
+            .fetch(&mut self.connection);
+        while let Some(entry) = entries.try_next().await? {
+            let entry: String = entry;
+            visit(serde_json::from_str(&entry).map_err(DeadLetterError::away)?);
+        }
+        Ok(())
     }
 }
 

@@ -25,7 +25,7 @@ use super::pack::take_apart;
 use super::shelf::Shelf;
 use super::{RabbitMqConfig, operations, parked};
 use crate::dead_letters::{
-    Choice, Choose, DeadLetterError, DeadLetters, Deed, Entry, Parked, Visit,
+    Choice, Choose, DeadLetterError, DeadLetters, Deed, Parked, Recorded, Visit,
 };
 
 /// So many messages share the wait for the broker's confirms.
@@ -296,9 +296,9 @@ impl DeadLetters for RabbitMqDeadLetters {
         })
     }
 
-    async fn record(&mut self) -> Result<Vec<Entry>, DeadLetterError> {
+    async fn record(&mut self, visit: Recorded<'_>) -> Result<(), DeadLetterError> {
         self.channel().await?.close(200, "alive".into()).await?;
-        Ok(operations::read(&self.link.connection, &self.settings).await?)
+        Ok(operations::read(&self.link.connection, &self.settings, visit).await?)
     }
 }
 

@@ -13,7 +13,7 @@ use super::connection::{Settings, Trouble, short};
 use super::copy::text;
 use super::declare::{TopologyMode, declare_queue};
 use super::topology;
-use crate::dead_letters::Entry;
+use crate::dead_letters::Recorded;
 
 /// How many entries are on their way to us at a time; a stream insists on a bound.
 const PREFETCH: u16 = 256;
@@ -29,11 +29,12 @@ pub(super) async fn declare(channel: &Channel, settings: &Settings) -> Result<()
     declared.map_err(|error| Trouble::with(format!("queue {}", queue.name), error))
 }
 
-/// Every entry; none if nobody ever did anything.
+/// Shows every entry; none if nobody ever did anything.
 pub(super) async fn read(
     connection: &Connection,
     settings: &Settings,
-) -> Result<Vec<Entry>, Trouble> {
+    visit: Recorded<'_>,
+) -> Result<(), Trouble> {
     let queue = settings.names.operations();
     let channel = connection.create_channel().await?;
     let passive = QueueDeclareOptions {
@@ -44,16 +45,21 @@ pub(super) async fn read(
     let count = match found.await {
         Ok(found) => found.message_count(),
         Err(error) => match Trouble::with(queue, error) {
-            Trouble::Missing { .. } => return Ok(Vec::new()),
+            Trouble::Missing { .. } => return Ok(()),
             trouble => return Err(trouble),
         },
     };
-    let entries = read_all(&channel, &queue, count).await?;
+    read_all(&channel, &queue, count, visit).await?;
     channel.close(200, "read".into()).await?;
-    Ok(entries)
+    Ok(())
 }
 
-async fn read_all(channel: &Channel, queue: &str, count: u32) -> Result<Vec<Entry>, Trouble> {
+async fn read_all(
+    channel: &Channel,
+    queue: &str,
+    count: u32,
+    visit: Recorded<'_>,
+) -> Result<(), Trouble> {
     let bounded = BasicQosOptions::default();
     channel.basic_qos(PREFETCH, bounded).await?;
     let mut from_the_start = FieldTable::default();
@@ -62,18 +68,17 @@ async fn read_all(channel: &Channel, queue: &str, count: u32) -> Result<Vec<Entr
     let mut deliveries = channel
         .basic_consume(short(queue)?, "".into(), options, from_the_start)
         .await?;
-    let mut entries = Vec::new();
     let mut read = 0;
     loop {
         let patience = if read < count { MORE } else { END };
         let Ok(next) = tokio::time::timeout(patience, deliveries.next()).await else {
-            return Ok(entries);
+            return Ok(());
         };
         let delivery = next.ok_or(Trouble::Lost)??;
         read += 1;
         delivery.ack(BasicAckOptions::default()).await?;
         match serde_json::from_slice(&delivery.data) {
-            Ok(entry) => entries.push(entry),
+            Ok(entry) => visit(entry),
             Err(error) => warn!(%error, queue, "an entry is not readable by this build"),
         }
     }

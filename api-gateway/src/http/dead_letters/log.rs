@@ -1,7 +1,10 @@
 //! `GET /dead-letters/log`: what operators did: who, when, what, why. The same record as `dlq log`.
 
+use std::collections::VecDeque;
+
 use axum::extract::State;
 use axum::response::Response;
+use saga::dead_letters::{self, DeadLetterError, DeadLetters};
 
 use super::view::{Entry, List};
 use super::{OF_A_LOOK, bounds};
@@ -32,11 +35,28 @@ pub(in crate::http) async fn get(
     parameters.check()?;
     let look = gateway
         .dead_letters()
-        .look(|letters| Box::pin(letters.record()));
-    let record = look.await?;
-    let newest_first = record.iter().rev().skip(skip).take(limit);
+        .look(move |letters| Box::pin(newest(letters, skip.saturating_add(limit))));
+    let (total, newest) = look.await?;
+    let newest_first = newest.into_iter().rev().skip(skip);
     Ok(success(List {
-        total: record.len(),
-        list: newest_first.cloned().map(Entry::from).collect(),
+        total,
+        list: newest_first.map(Entry::from).collect(),
     }))
+}
+
+/// How many entries there are, and the last so many.
+async fn newest(
+    letters: &mut dyn DeadLetters,
+    limit: usize,
+) -> Result<(usize, VecDeque<dead_letters::Entry>), DeadLetterError> {
+    let (mut total, mut newest) = (0, VecDeque::new());
+    let mut keep = |entry| {
+        total += 1;
+        newest.push_back(entry);
+        if newest.len() > limit {
+            newest.pop_front();
+        }
+    };
+    letters.record(&mut keep).await?;
+    Ok((total, newest))
 }

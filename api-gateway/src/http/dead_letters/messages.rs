@@ -4,7 +4,7 @@
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use saga::dead_letters::{Entry, Parked, Selection, find};
+use saga::dead_letters::{Entry, Parked, Selection, entries, find};
 
 use super::view::{DeadLetter, InList, List, Story};
 use super::{OF_A_LOOK, OF_ONE, bounds, selection, wrong};
@@ -103,8 +103,7 @@ async fn story(
                 ..Selection::default()
             };
             let parked = find(letters, &selection, 0, MOST_COPIES).await?.messages;
-            let mut history = letters.record().await?;
-            history.retain(|entry| entry.id == id);
+            let history = entries(letters, |entry| entry.id == id).await?;
             Ok((parked, history))
         })
     });

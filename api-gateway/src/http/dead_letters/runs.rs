@@ -56,9 +56,9 @@ pub(in crate::http) async fn get(
     if let Some(run) = gateway.dead_letters().find(id) {
         return Ok(success(RunView::of(&run, run.state())));
     }
-    let entries = recorded(&gateway, id).await?;
-    let view =
-        RunView::of_record(&entries).ok_or_else(|| Problem::not_found(details::no_run(&id)))?;
+    let recorded = recorded(&gateway, id).await?;
+    let view = recorded.map(|(first, count)| RunView::of_record(&first, count));
+    let view = view.ok_or_else(|| Problem::not_found(details::no_run(&id)))?;
     Ok(success(view))
 }
 
@@ -76,12 +76,18 @@ pub(in crate::http) async fn delete(
     Ok(success(RunView::of(&run, state)))
 }
 
-async fn recorded(gateway: &Gateway, id: Uuid) -> Result<Vec<Entry>, Problem> {
+/// The first entry of the run, and how many it has.
+async fn recorded(gateway: &Gateway, id: Uuid) -> Result<Option<(Entry, usize)>, Problem> {
     let look = gateway.dead_letters().look(move |letters| {
         Box::pin(async move {
-            let mut entries = letters.record().await?;
-            entries.retain(|entry| entry.run == id);
-            Ok(entries)
+            let mut found: Option<(Entry, usize)> = None;
+            let mut count = |entry: Entry| match &mut found {
+                _ if entry.run != id => {}
+                Some((_, count)) => *count += 1,
+                none => *none = Some((entry, 1)),
+            };
+            letters.record(&mut count).await?;
+            Ok(found)
         })
     });
     Ok(look.await?)

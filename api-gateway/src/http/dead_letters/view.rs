@@ -207,11 +207,10 @@ impl RunView {
     }
 
     /// What the record has of a run that this gateway does not know.
-    pub(super) fn of_record(entries: &[dead_letters::Entry]) -> Option<Self> {
-        let first = entries.first()?;
+    pub(super) fn of_record(first: &dead_letters::Entry, count: usize) -> Self {
         let detail = "another gateway does it, or one did that is gone; what it did is done, the rest \
                       is parked";
-        Some(Self {
+        Self {
             run: first.run,
             action: first.action,
             by: first.by.clone(),
@@ -219,10 +218,10 @@ impl RunView {
             status: Status::Elsewhere.as_str(),
             started_at: first.at,
             ended_at: None,
-            count: entries.len(),
+            count,
             came_back: Vec::new(),
             unfinished: 0,
             detail: Some(detail.to_owned()),
-        })
+        }
     }
 }

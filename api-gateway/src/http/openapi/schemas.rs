@@ -302,6 +302,10 @@ fn of_sagas() -> Value {
             "description": "It ends as completed, as rejected (nothing was done), or as compensated \
                             (what was done is undone)",
         },
+        "ListedStatus": {
+            "anyOf": [refer("SagaStatus"), {"type": "string", "const": "overdue"}],
+            "description": "`overdue`: it waits longer at a step than the step may take",
+        },
         "StillRunning": {"type": "string", "const": Status::Running.as_str()},
         "Path": {"type": "string", "format": "uri-reference", "pattern": "^/"},
         "SagaPath": {"type": "string", "format": "uri-reference", "pattern": "^/sagas/"},

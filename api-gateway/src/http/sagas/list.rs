@@ -32,7 +32,7 @@ const LOOKED_AT: usize = 2_000;
 pub(in crate::http) const GET: Operation =
     Operation::list("listSagas", "Sagas, newest first", "SagaList")
         .query(&[
-            optional("status", "SagaStatus"),
+            optional("status", "ListedStatus"),
             optional("userId", "Number"),
             optional("cursor", "Cursor").about("The `next` of the page before, unchanged"),
             optional("limit", "Limit"),
