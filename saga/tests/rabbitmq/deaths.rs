@@ -70,7 +70,11 @@ async fn process_dies(broker: &Broker, of: EventId, done: &mut HashSet<EventId>)
         () = work_until(of, &mut *consumer, done) => true,
         () = until_parked(broker) => false,
     };
-    line.cut();
+    match has_died {
+        true => line.cut(),
+        // Its acknowledgements are to arrive.
+        false => bus.close().await,
+    }
     tasks.stop();
     has_died
 }
