@@ -51,6 +51,20 @@ struct Running {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_ticket_id: Option<UserTicketId>,
+    /// All sagas of a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    saga_ids: Option<Vec<SagaId>>,
+}
+
+impl Running {
+    fn of(saga_id: SagaId) -> Self {
+        Self {
+            saga_id,
+            status: Status::Running.as_str(),
+            user_ticket_id: None,
+            saga_ids: None,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -114,12 +128,20 @@ pub(super) async fn run_all(
     });
     let ended: Result<Vec<(SagaId, bool)>, Problem> = join_all(started).await.into_iter().collect();
     let ended = ended?;
-    let answer = match ended.iter().find(|(_, ended)| !ended) {
-        Some((saga_id, _)) => still_running(*saga_id, None),
-        None => {
-            let saga_ids = ended.into_iter().map(|(saga_id, _)| saga_id).collect();
-            success(Batch { saga_ids })
-        }
+    let running = ended
+        .iter()
+        .find(|(_, ended)| !ended)
+        .map(|(saga, _)| *saga);
+    let saga_ids = ended.into_iter().map(|(saga_id, _)| saga_id).collect();
+    let answer = match running {
+        Some(saga_id) => accepted(
+            saga_id,
+            Running {
+                saga_ids: Some(saga_ids),
+                ..Running::of(saga_id)
+            },
+        ),
+        None => success(Batch { saga_ids }),
     };
     Ok(patience(gateway, headers).mark(answer))
 }
@@ -170,9 +192,8 @@ fn refused(reason: Option<&Reason>) -> Problem {
 
 fn still_running(saga_id: SagaId, user_ticket_id: Option<UserTicketId>) -> Response {
     let running = Running {
-        saga_id,
-        status: Status::Running.as_str(),
         user_ticket_id,
+        ..Running::of(saga_id)
     };
     accepted(saga_id, running)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use events::choreography::PURCHASE_AND_REGISTER;
-use events::{Event, Reason};
+use events::{Event, Reason, UserTicketId};
 use reqwest::{Response, StatusCode};
 use saga::bus::Health;
 use serde_json::{Value, json};
@@ -330,4 +330,21 @@ async fn a_stop_ends_within_its_limit_when_a_saga_does_not() {
     };
     let (response, ()) = tokio::join!(post, stop);
     assert_eq!(response.status(), StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn who_does_not_wait_for_a_batch_is_told_of_all_its_sagas() {
+    let gateway = Running::with(FakeBus::without_workers()).await;
+    let ids = [UserTicketId::mint(), UserTicketId::mint()];
+    let url = format!("{}/userTicket/delete-batch", gateway.url);
+    let request = gateway.client.delete(url).header("prefer", "respond-async");
+    let body = json!({ "ids": ids }).to_string();
+    let answer = request.body(body).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    let location = answer.headers()["location"].to_str().unwrap().to_owned();
+    let answer: Value = answer.json().await.unwrap();
+    let sagas = answer["data"]["sagaIds"].as_array().unwrap();
+    assert_eq!(sagas.len(), 2);
+    assert_eq!(answer["data"]["sagaId"], sagas[0]);
+    assert_eq!(location, format!("/sagas/{}", sagas[0].as_str().unwrap()));
 }

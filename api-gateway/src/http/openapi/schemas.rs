@@ -115,6 +115,8 @@ const OBJECTS: &[(&str, &str, &[Field])] = &[
             SAGA_ID,
             has("status", "StillRunning"),
             perhaps("userTicketId", "Uuid").about("The ticket that it is about, if known"),
+            field("sagaIds", Kind::Many("Uuid"), false)
+                .about("Of a batch: the sagas that do it, one for each id that was sent"),
         ],
     ),
     (
@@ -193,7 +195,9 @@ pub(super) fn all() -> Map<String, Value> {
     for (name, about, fields) in OBJECTS.iter().chain(dead_letters::OBJECTS) {
         all.insert((*name).to_owned(), object(about, fields));
     }
-    let whole_saga = [&SAGA[..], &[many("timeline", "Happened")]].concat();
+    let whole_saga = [&SAGA[..], &[many("timeline", "Happened").about(
+        "What the ledger has by now: right after the end it may lack the last of it for a moment",
+    )]].concat();
     all.insert(
         "Saga".to_owned(),
         object("A saga and all that happened in it", &whole_saga),
