@@ -101,6 +101,8 @@ impl Selection {
         let is_meant = |queue: &&String| *queue == name || queue.ends_with(&local);
         match all.iter().find(is_meant) {
             Some(queue) => Ok(vec![queue.clone()]),
+            // A bus on which nothing can be unrouted.
+            None if name == UNROUTED => Ok(Vec::new()),
             None => Err(DeadLetterError::UnknownQueue {
                 asked: asked.clone(),
                 known: all.join(", "),

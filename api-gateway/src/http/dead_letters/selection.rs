@@ -14,7 +14,7 @@ use crate::http::texts::details::{
 /// More than one reads out by hand; a group has a cause.
 const MOST_IDS: usize = 100;
 
-pub(super) const QUEUE: Field = optional("queue", "Text")
+pub(super) const QUEUE: Field = optional("queue", "QueueName")
     .about("Only of this work queue, with or without the namespace; or `saga.unrouted`");
 pub(super) const CAUSE: Field =
     optional("cause", "Text").about("Only what was parked for this cause, by its key in the list");

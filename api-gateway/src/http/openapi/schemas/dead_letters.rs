@@ -1,5 +1,7 @@
 //! The shapes of dead letters and of what operators do to them.
 
+use events::choreography;
+use saga::dead_letters::UNROUTED;
 use serde_json::{Value, json};
 
 use super::{Field, has, many, object, or_null, refer};
@@ -118,6 +120,12 @@ pub(super) const OBJECTS: &[(&str, &str, &[Field])] = &[
     ),
 ];
 
+/// Without the namespace, by which they may be named as well.
+fn queues() -> Vec<String> {
+    let work = choreography::steps().map(|step| step.queue());
+    work.chain([UNROUTED.to_owned()]).collect()
+}
+
 /// A dead letter with its body.
 pub(super) fn whole() -> Value {
     object(
@@ -137,6 +145,7 @@ pub(super) fn scalars() -> Value {
                             could not be reached any more. `elsewhere`: another gateway does it, or \
                             did",
         },
+        "QueueName": {"type": "string", "enum": queues()},
         "IdList": {"type": "array", "items": refer("Text"), "minItems": 1, "maxItems": 100},
         "Ramp": {
             "type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 1000},
