@@ -5,14 +5,13 @@
 mod arguments;
 mod print;
 
-use std::collections::VecDeque;
 use std::process::ExitCode;
 
 use clap::Parser;
 use events::Timestamp;
 use saga::dead_letters::{
-    Action, DeadLetterError, DeadLetters, Deed, Entry, Outcome, Parked, Progress, Selection,
-    discard, entries, find, groups, requeue,
+    Action, DeadLetterError, DeadLetters, Deed, Outcome, Parked, Progress, Selection, discard,
+    entries, find, groups, newest, requeue,
 };
 use saga::embedded::EmbeddedDeadLetters;
 use saga::failure::chain;
@@ -55,15 +54,8 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, DeadLetterError> {
         Command::Requeue(flags) => put_back(letters, flags, json).await,
         Command::Drop(flags) => drop_selected(letters, flags, json).await,
         Command::Log { limit } => {
-            let mut newest = VecDeque::new();
-            let mut keep = |entry: Entry| {
-                newest.push_back(entry);
-                if newest.len() > *limit {
-                    newest.pop_front();
-                }
-            };
-            letters.record(&mut keep).await?;
-            print::entries(newest.make_contiguous(), json);
+            let (_total, newest) = newest(letters, *limit).await?;
+            print::entries(&newest, json);
             Ok(ExitCode::SUCCESS)
         }
     }

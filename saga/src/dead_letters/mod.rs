@@ -24,7 +24,7 @@ pub use self::find::{Found, find};
 pub use self::group::{Group, groups};
 pub use self::parked::Parked;
 pub use self::ramp::{Outcome, Progress, Ramp, requeue};
-pub use self::record::{Action, Deed, Dropped, Entry, entries};
+pub use self::record::{Action, Deed, Dropped, Entry, entries, newest};
 
 /// The queue of what no queue is bound for. Who puts a message back from here publishes it to where
 /// it was published before.
@@ -157,6 +157,11 @@ mod tests {
             queue: Some("Y2".to_owned()),
             ..Selection::default()
         };
+        let unrouted = Selection {
+            queue: Some(UNROUTED.to_owned()),
+            ..Selection::default()
+        };
+        assert!(unrouted.queues(all()).unwrap().is_empty(), "a bus without");
         let error = nowhere.queues(all()).unwrap_err().to_string();
         assert!(error.contains("test.a.X, test.b.Y"), "{error}");
     }

@@ -1,6 +1,7 @@
 //! The record of what operators did: who, when, what, why. Append only; each adapter keeps it in a
 //! home of its own, and writes an entry before the message leaves its dead-letter queue.
 
+use std::collections::VecDeque;
 use std::fmt;
 
 use events::Timestamp;
@@ -102,6 +103,23 @@ pub async fn entries(
     };
     letters.record(&mut keep).await?;
     Ok(entries)
+}
+
+/// How many entries there are, and the last so many, oldest first. Keeps no other.
+pub async fn newest(
+    letters: &mut dyn DeadLetters,
+    limit: usize,
+) -> Result<(usize, Vec<Entry>), DeadLetterError> {
+    let (mut total, mut newest) = (0, VecDeque::new());
+    let mut keep = |entry: Entry| {
+        total += 1;
+        newest.push_back(entry);
+        if newest.len() > limit {
+            newest.pop_front();
+        }
+    };
+    letters.record(&mut keep).await?;
+    Ok((total, newest.into()))
 }
 
 /// A message that is nowhere else any more.

@@ -8,10 +8,9 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use futures_util::TryStreamExt;
-
 use async_trait::async_trait;
 use events::{Timestamp, choreography};
+use futures_util::TryStreamExt;
 use sqlx::{Connection, SqliteConnection};
 
 use super::file;

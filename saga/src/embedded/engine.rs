@@ -288,17 +288,14 @@ impl Engine {
 
     fn batch(&mut self, work: &[Work]) -> Batch {
         let mut batch = Batch::new(work, Timestamp::now());
-        batch
-            .filled()
-            .for_each(|queue| self.consumers.filled(queue));
-        batch
-            .refilled()
-            .for_each(|queue| self.consumers.refilled(queue));
+        let consumers = &mut self.consumers;
+        batch.filled().for_each(|queue| consumers.filled(queue));
+        batch.refilled().for_each(|queue| consumers.refilled(queue));
         if self.next_due.is_some_and(|due| due <= batch.now) {
             batch.wake_due = true;
-            self.consumers.all_refilled();
+            consumers.all_refilled();
         }
-        batch.claims = self.consumers.claims();
+        batch.claims = consumers.claims();
         batch
     }
 

@@ -5,12 +5,12 @@ use axum::response::Response;
 use saga::dead_letters::groups;
 
 use super::view::{Group, List};
-use super::{OF_A_LOOK, bounds, selection};
+use super::{OF_A_LOOK, selection};
 use crate::auth::Caller;
 use crate::http::Gateway;
 use crate::http::envelope::success;
 use crate::http::openapi::{Operation, PAGE_NUMBER, PAGE_SIZE};
-use crate::http::parameters::{Parameters, RawParameters};
+use crate::http::parameters::RawParameters;
 use crate::http::problem::Problem;
 
 pub(in crate::http) const GET: Operation = Operation::list(
@@ -38,10 +38,7 @@ pub(in crate::http) async fn get(
     raw: RawParameters,
 ) -> Result<Response, Problem> {
     caller.check_operator()?;
-    let mut parameters = Parameters::parse(raw)?;
-    let selection = selection::of_query(&mut parameters);
-    let (skip, limit) = bounds(parameters.page());
-    parameters.check()?;
+    let (selection, (skip, limit)) = selection::of_query(raw)?;
     let look = gateway
         .dead_letters()
         .look(move |letters| Box::pin(async move { groups(letters, &selection).await }));

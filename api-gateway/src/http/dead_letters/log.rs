@@ -1,10 +1,8 @@
 //! `GET /dead-letters/log`: what operators did: who, when, what, why. The same record as `dlq log`.
 
-use std::collections::VecDeque;
-
 use axum::extract::State;
 use axum::response::Response;
-use saga::dead_letters::{self, DeadLetterError, DeadLetters};
+use saga::dead_letters::newest;
 
 use super::view::{Entry, List};
 use super::{OF_A_LOOK, bounds};
@@ -42,21 +40,4 @@ pub(in crate::http) async fn get(
         total,
         list: newest_first.map(Entry::from).collect(),
     }))
-}
-
-/// How many entries there are, and the last so many.
-async fn newest(
-    letters: &mut dyn DeadLetters,
-    limit: usize,
-) -> Result<(usize, VecDeque<dead_letters::Entry>), DeadLetterError> {
-    let (mut total, mut newest) = (0, VecDeque::new());
-    let mut keep = |entry| {
-        total += 1;
-        newest.push_back(entry);
-        if newest.len() > limit {
-            newest.pop_front();
-        }
-    };
-    letters.record(&mut keep).await?;
-    Ok((total, newest))
 }

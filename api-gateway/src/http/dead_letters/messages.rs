@@ -7,7 +7,7 @@ use axum::response::Response;
 use saga::dead_letters::{Entry, Parked, Selection, entries, find};
 
 use super::view::{DeadLetter, InList, List, Story};
-use super::{OF_A_LOOK, OF_ONE, bounds, selection, wrong};
+use super::{OF_A_LOOK, OF_ONE, selection, wrong};
 use crate::auth::Caller;
 use crate::http::Gateway;
 use crate::http::envelope::success;
@@ -55,10 +55,7 @@ pub(in crate::http) async fn list(
     raw: RawParameters,
 ) -> Result<Response, Problem> {
     caller.check_operator()?;
-    let mut parameters = Parameters::parse(raw)?;
-    let selection = selection::of_query(&mut parameters);
-    let (skip, limit) = bounds(parameters.page());
-    parameters.check()?;
+    let (selection, (skip, limit)) = selection::of_query(raw)?;
     let look = gateway
         .dead_letters()
         .look(move |letters| Box::pin(async move { find(letters, &selection, skip, limit).await }));

@@ -4,9 +4,11 @@ use events::SagaId;
 use saga::dead_letters::Selection;
 use uuid::Uuid;
 
+use super::bounds;
 use crate::http::body::Fields;
 use crate::http::openapi::{Field, optional};
-use crate::http::parameters::Parameters;
+use crate::http::parameters::{Parameters, RawParameters};
+use crate::http::problem::Problem;
 use crate::http::texts::details::{
     CAUSE_KEY, MESSAGE_IDS, NAMES_NO_MESSAGES, QUEUE_NAME, TRUE_OR_FALSE, UUID, must_be,
 };
@@ -23,14 +25,19 @@ pub(super) const IDS_FIELD: Field = optional("ids", "IdList").about("Only these 
 pub(super) const ALL: Field =
     optional("all", "Flag").about("Everything that is parked; needed where nothing else is named");
 
-pub(super) fn of_query(parameters: &mut Parameters) -> Selection {
+/// What a look asks for: which, and how many to pass over and to show of them.
+pub(super) fn of_query(raw: RawParameters) -> Result<(Selection, (usize, usize)), Problem> {
+    let mut parameters = Parameters::parse(raw)?;
     let saga: Option<Uuid> = parameters.optional("sagaId", &UUID);
-    Selection {
+    let selection = Selection {
         queue: parameters.optional("queue", &QUEUE_NAME),
         cause: parameters.optional("cause", &CAUSE_KEY),
         saga: saga.map(SagaId),
         ..Selection::default()
-    }
+    };
+    let page = bounds(parameters.page());
+    parameters.check()?;
+    Ok((selection, page))
 }
 
 /// Notes what is wrong with it. Nothing is put back or dropped by forgetting to say which.
