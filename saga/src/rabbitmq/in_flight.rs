@@ -18,6 +18,7 @@ use tracing::error;
 
 use super::Packing;
 use super::connection::{Settings, Trouble, short, shortened};
+use super::entrance::Entrance;
 use super::pack::{Address, Backlog, CallId, Pack};
 use super::topology::Names;
 use crate::bus::PublishError;
@@ -26,6 +27,7 @@ pub(super) struct Window {
     channel: Channel,
     names: Names,
     packing: Packing,
+    entrance: Entrance,
     sent: FuturesUnordered<Pin<Box<dyn Future<Output = Landed> + Send>>>,
     /// When each message in flight was sent, the oldest first.
     since: BTreeMap<u64, Instant>,
@@ -83,6 +85,7 @@ impl Window {
             channel,
             names: settings.names.clone(),
             packing: settings.packing,
+            entrance: Entrance::default(),
             sent: FuturesUnordered::new(),
             since: BTreeMap::new(),
             last: 0,
@@ -95,10 +98,21 @@ impl Window {
         self.sent.is_empty()
     }
 
+    /// Resolves when there may be something to send that could not be sent before.
+    pub(super) fn opening(&self) -> impl Future<Output = ()> + use<> {
+        self.entrance.opening()
+    }
+
+    /// Sends what the window has room for, and lets nothing gather.
+    pub(super) fn fill_at_once(&mut self, backlog: &mut Backlog) {
+        self.entrance.open();
+        self.fill(backlog);
+    }
+
     /// Sends what the window has room for.
     pub(super) fn fill(&mut self, backlog: &mut Backlog) {
         while self.returned.is_empty() && self.sent.len() < self.packing.confirm_window {
-            let Some(pack) = backlog.next(&self.packing) else {
+            let Some(pack) = backlog.next(&self.packing, &mut self.entrance) else {
                 return;
             };
             let events: usize = pack.calls.iter().map(|(_, events)| events).sum();

@@ -16,6 +16,7 @@ mod copy;
 mod dead_letters;
 mod declare;
 mod deed_channel;
+mod entrance;
 mod health;
 mod in_flight;
 mod in_hand;

@@ -16,6 +16,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::Packing;
 use super::connection::shortened;
+use super::entrance::Entrance;
 
 /// Written to disk with the message.
 pub(super) const PERSISTENT: u8 = 2;
@@ -140,14 +141,20 @@ impl Backlog {
         self.turns.is_empty() && self.copies.is_empty()
     }
 
-    /// The next message, as full as it can be by now. Copies go first, then routes take turns.
-    pub(super) fn next(&mut self, packing: &Packing) -> Option<Pack> {
+    /// The next message, as full as it can be by now. Copies go first, then routes take turns, but
+    /// for commands while the entrance is closed.
+    pub(super) fn next(&mut self, packing: &Packing, entrance: &mut Entrance) -> Option<Pack> {
         if let Some((call, copy)) = self.copies.pop_front() {
             return Some(seal(vec![(call, copy)]));
         }
-        let route = self.turns.pop_front()?;
+        let admitted = self.turns.iter().position(|route| {
+            let waiting = self.routes.get(route).map_or(0, VecDeque::len);
+            entrance.admits(route, waiting >= packing.max_events_per_message)
+        });
+        let route = self.turns.remove(admitted?)?;
         let waiting = self.routes.get_mut(&route)?;
         let parcels = take_one_message(waiting, packing);
+        entrance.admitted(&route, parcels.len());
         if waiting.is_empty() {
             self.routes.remove(&route);
         } else {
@@ -266,7 +273,7 @@ mod tests {
     }
 
     fn packs(backlog: &mut Backlog, packing: &Packing) -> Vec<Pack> {
-        std::iter::from_fn(|| backlog.next(packing)).collect()
+        std::iter::from_fn(|| backlog.next(packing, &mut Entrance::default())).collect()
     }
 
     fn filled(events: &[Event]) -> Backlog {
@@ -352,12 +359,40 @@ mod tests {
     }
 
     #[test]
+    fn commands_wait_for_the_entrance_to_open_and_results_and_full_messages_do_not() {
+        let packing = Packing::of(3);
+        let mut entrance = Entrance::default();
+        let mut sent = |backlog: &mut Backlog| -> Vec<usize> {
+            let packs = std::iter::from_fn(|| backlog.next(&packing, &mut entrance));
+            packs.map(|pack| pack.calls[0].1).collect()
+        };
+        let mut backlog = filled(&[event(), event()]);
+        assert_eq!(sent(&mut backlog), [2]);
+        backlog.push(1, Parcel::of(&event()));
+        assert_eq!(sent(&mut backlog), []);
+        let mut result = Parcel::of(&event());
+        result.address = Address::Route(Route {
+            class: events::Class::Event,
+            key: "TicketPurchased".into(),
+        });
+        backlog.push(2, result);
+        assert_eq!(sent(&mut backlog), [1]);
+        backlog.push(1, Parcel::of(&event()));
+        assert_eq!(sent(&mut backlog), []);
+        backlog.push(1, Parcel::of(&event()));
+        assert_eq!(sent(&mut backlog), [3]);
+        assert!(backlog.is_empty());
+    }
+
+    #[test]
     fn a_message_knows_how_many_events_of_each_call_it_holds() {
         let mut backlog = Backlog::default();
         for call in [7, 7, 8, 9, 9] {
             backlog.push(call, Parcel::of(&event()));
         }
-        let pack = backlog.next(&Packing::default()).unwrap();
+        let pack = backlog
+            .next(&Packing::default(), &mut Entrance::default())
+            .unwrap();
         assert_eq!(pack.calls, [(7, 2), (8, 1), (9, 2)]);
     }
 

@@ -1,5 +1,6 @@
 //! The one task that publishes. A group commit: few messages are in flight, and what gathers
-//! meanwhile goes into the next ones; no timer is in the path, so a lone event leaves at once.
+//! meanwhile goes into the next ones. No timer is in the path of a lone event, which leaves at once;
+//! commands that come many at a time leave by groups ([`entrance`](super::entrance)).
 //!
 //! A call of `publish` resolves when each of its events is confirmed, or when the first of them is
 //! known not to be. While the broker is away calls are held for a moment and then refused.
@@ -214,6 +215,7 @@ impl PublisherTask {
             window.fill(&mut self.pending.backlog);
             tokio::select! {
                 biased;
+                () = window.opening(), if !self.pending.backlog.is_empty() => {}
                 landed = window.landed() => match landed {
                     Ok(fates) => self.pending.settle(fates),
                     Err(trouble) => return trouble,
@@ -285,7 +287,7 @@ impl PublisherTask {
     async fn flush(&mut self, window: &mut Window) {
         self.take_what_waits();
         while !(self.pending.backlog.is_empty() && window.is_empty()) {
-            window.fill(&mut self.pending.backlog);
+            window.fill_at_once(&mut self.pending.backlog);
             match window.landed().await {
                 Ok(fates) => self.pending.settle(fates),
                 Err(_) => return,
