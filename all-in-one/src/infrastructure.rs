@@ -85,6 +85,9 @@ pub(crate) struct Infrastructure {
     /// In the order of [`WORKERS`].
     pub(crate) workers: Vec<Database>,
     pub(crate) gateway: Database,
+    /// What the gateway is called, if no other can be there: so the lease on the journal that it held
+    /// when it was killed is still its own.
+    pub(crate) instance: Option<&'static str>,
     /// Where the data is, for a person.
     pub(crate) place: String,
 }
@@ -107,6 +110,8 @@ enum InfrastructureError {
     InUse { path: PathBuf },
 }
 
+/// The one process that has the data folder.
+const THE_ONLY_GATEWAY: &str = "embedded";
 /// How many events a consumer of the embedded bus holds: two batches, so that one is full while the
 /// other is being committed.
 const PREFETCH_BATCHES: usize = 2;
@@ -137,11 +142,8 @@ impl Infrastructure {
             }
             (Some(AmqpUrl(amqp)), set) if set == names.len() => {
                 let bus = RabbitMqBus::start(runtime.rabbitmq(amqp, "ticket-saga"), tasks)?;
-                Ok(Self::of(
-                    bus,
-                    databases,
-                    "on RabbitMQ and PostgreSQL".to_owned(),
-                ))
+                let place = "on RabbitMQ and PostgreSQL".to_owned();
+                Ok(Self::of(bus, databases, None, place))
             }
             _ => {
                 let flag = |name| format!("--{}", database_setting(name).replace('_', "-"));
@@ -152,12 +154,18 @@ impl Infrastructure {
     }
 
     /// The gateway's database is the last one.
-    fn of(bus: Arc<dyn Bus>, mut databases: Vec<Database>, place: String) -> Self {
+    fn of(
+        bus: Arc<dyn Bus>,
+        mut databases: Vec<Database>,
+        instance: Option<&'static str>,
+        place: String,
+    ) -> Self {
         let gateway = databases.pop().expect("the gateway has a database");
         Self {
             bus,
             workers: databases,
             gateway,
+            instance,
             place,
         }
     }
@@ -183,7 +191,8 @@ async fn embedded(
         .collect::<Result<_, _>>()?;
     let bus = EmbeddedBus::open(config, tasks).await?;
     let place = format!("embedded, data in {}", folder.display());
-    Ok(Infrastructure::of(bus, databases, place))
+    let instance = Some(THE_ONLY_GATEWAY);
+    Ok(Infrastructure::of(bus, databases, instance, place))
 }
 
 /// Whatever the path holds, `?` and `%` included: in a URL they would mean something.

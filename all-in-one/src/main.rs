@@ -45,11 +45,15 @@ async fn start(settings: Settings, tasks: Tasks) -> Result<Running, StartError> 
         bus,
         workers,
         gateway,
+        instance,
         place,
     } = Infrastructure::open(&settings, &runtime, &tasks).await?;
     println!("{}", welcome(http.address(), &place));
     let (options, stopping_last) = (runtime.loop_options(), tasks.stopping_after(http.drained()));
-    let config = GatewayConfig::of(&http, runtime.retry());
+    let mut config = GatewayConfig::of(&http, runtime.retry());
+    if let Some(instance) = instance {
+        config.instance = instance.to_owned();
+    }
     let workers = (WORKERS.iter().zip(&workers))
         .map(|(worker, database)| (worker.start)(&bus, database, &options, &stopping_last));
     let (front, loops) = tokio::try_join!(
@@ -68,6 +72,6 @@ fn welcome(address: SocketAddr, place: &str) -> String {
     format!(
         "ticket-saga listens on http://{address} ({place}).\nBuy a ticket and register with it:\n\n  \
          curl -s http://{address}/regist/trans -d '{{\"userId\": 1, \"ticketId\": 1}}'\n\n\
-         Stop with Ctrl-C."
+         Every route: http://{address}/docs. Stop with Ctrl-C."
     )
 }

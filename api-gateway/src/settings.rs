@@ -20,6 +20,9 @@ const WAIT_LIMIT: Duration = Duration::from_secs(10);
 /// Nothing vanishes unless somebody asked for it.
 const FOREVER: &str = "forever";
 
+/// Each id of a batch is a saga of its own, all of them run at once, and each needs a place.
+pub(crate) const LARGEST_BATCH: usize = 100;
+
 /// The gateway's own settings, as flags.
 #[derive(Debug, clap::Args)]
 pub struct HttpFlags {
@@ -88,7 +91,9 @@ pub struct HttpConfig {
 #[serde(default)]
 pub struct Limits {
     pub max_connections: usize,
+    #[serde(deserialize_with = "places")]
     pub max_sagas: usize,
+    #[serde(deserialize_with = "places")]
     pub max_sagas_per_caller: usize,
     /// What is right depends on who calls. Off, one caller can take all that there is, and no more:
     /// the other limits hold.
@@ -147,6 +152,17 @@ impl Default for HttpConfig {
 pub struct RateLimit {
     pub requests: u32,
     pub window: Duration,
+}
+
+/// With fewer, a batch would be refused however often it is sent.
+fn places<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    let text = saga::config::text(deserializer)?;
+    let places = text.parse().ok().filter(|places| *places >= LARGEST_BATCH);
+    places.ok_or_else(|| {
+        de::Error::custom(format!(
+            "{text:?} is no number from {LARGEST_BATCH}, as many as a batch of deletions takes"
+        ))
+    })
 }
 
 fn rate_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RateLimit>, D::Error> {
@@ -308,6 +324,22 @@ mod tests {
         let limits: Result<Limits, _> = serde_json::from_value(json);
         let limits = limits.map_err(|error| error.to_string())?;
         Ok(limits.rate_limit)
+    }
+
+    #[test]
+    fn a_batch_finds_room_in_every_limit() {
+        let read = |key: &str, places: &str| {
+            let json = serde_json::json!({ key: places });
+            serde_json::from_value::<Limits>(json).map_err(|error| error.to_string())
+        };
+        for key in ["max_sagas", "max_sagas_per_caller"] {
+            let limits = read(key, "100").unwrap();
+            assert_eq!(limits.max_sagas.min(limits.max_sagas_per_caller), 100);
+            for wrong in ["99", "0", "-1", "many", ""] {
+                let error = read(key, wrong).expect_err(wrong);
+                assert!(error.contains("is no number from 100"), "{error}");
+            }
+        }
     }
 
     #[test]

@@ -66,24 +66,31 @@ pub(crate) async fn drop(server: &str, name: &str) -> Result<(), BenchError> {
     Ok(connection.close().await?)
 }
 
-/// Waits until the ledger shows these sagas as over, and says how long that took.
+/// Waits until the ledger shows these sagas as over, and says how long that took. A gateway that has
+/// just been started may not have its tables yet.
 pub(crate) async fn wait_for_ledger(
     gateway: &str,
     sagas: &[SagaId],
 ) -> Result<Duration, BenchError> {
+    const IS_THERE: &str = "SELECT to_regclass('saga') IS NOT NULL";
     const OVER: &str = "SELECT count(*) FROM saga \
         WHERE saga_id = ANY($1) AND status NOT IN ('running', 'compensating')";
     let ids: Vec<Uuid> = sagas.iter().map(|saga| saga.0).collect();
     let mut connection = PgConnection::connect(gateway).await?;
     let since = Instant::now();
     loop {
-        let over: i64 = sqlx::query_scalar(OVER)
-            .bind(&ids)
+        if sqlx::query_scalar(IS_THERE)
             .fetch_one(&mut connection)
-            .await?;
-        if usize::try_from(over) == Ok(ids.len()) {
-            connection.close().await?;
-            return Ok(since.elapsed());
+            .await?
+        {
+            let over: i64 = sqlx::query_scalar(OVER)
+                .bind(&ids)
+                .fetch_one(&mut connection)
+                .await?;
+            if usize::try_from(over) == Ok(ids.len()) {
+                connection.close().await?;
+                return Ok(since.elapsed());
+            }
         }
         if since.elapsed() > LEDGER_LIMIT {
             return Err(BenchError::LedgerBehind {

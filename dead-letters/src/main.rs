@@ -27,6 +27,8 @@ const STOPPED: u8 = 3;
 const BUS_FILE: &str = "bus.db";
 
 fn main() -> ExitCode {
+    // Like any command: whoever closes the pipe, as `head` does, ends it without a word.
+    sigpipe::reset();
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -105,7 +105,7 @@ fn only_the_saga_that_is_named_is_judged() {
         "competition.jsonl",
     ]);
     assert_eq!(code(&output), Some(0), "{}", said(&output));
-    let of_its_group = "4 sagas may influence one another, in 1 groups";
+    let of_its_group = "4 sagas may influence one another, in 1 group";
     assert!(said(&output).contains(of_its_group), "{}", said(&output));
     let other = "verify --saga 11111111-1111-8111-8111-111111111111 competition.jsonl";
     let output = run(&other.split(' ').collect::<Vec<_>>());

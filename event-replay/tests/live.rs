@@ -117,6 +117,12 @@ fn json(folder: &Path, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// Records what is selected, over what is in the file.
+fn record(folder: &Path, file: &Path, selection: &[&str]) -> Value {
+    let arguments = ["record", file.to_str().unwrap(), "--overwrite"];
+    json(folder, &[&arguments, selection].concat())
+}
+
 fn recorded(file: &Path) -> Vec<Event> {
     let mut reader = Reader::new(BufReader::new(File::open(file).unwrap())).unwrap();
     let events = (&mut reader).map(|entry| entry.unwrap().event).collect();
@@ -129,27 +135,55 @@ async fn what_is_selected_is_recorded_and_nothing_else() {
     let (one, other) = (saga(1), saga(2));
     let folder = journal_of(&[one.clone(), other.clone()].concat()).await;
     let file = folder.path().join("r.jsonl");
-    let path = file.to_str().unwrap();
-    let all = json(folder.path(), &["record", path]);
+    let record = |selection: &[&str]| record(folder.path(), &file, selection);
+    let all = record(&[]);
     assert_eq!((&all["messages"], &all["sagas"]), (&8.into(), &2.into()));
     assert_eq!(recorded(&file), [one.clone(), other].concat());
 
     let id = one[0].saga_id.to_string();
-    json(folder.path(), &["record", path, "--saga", &id]);
+    record(&["--saga", &id]);
     assert_eq!(recorded(&file), one);
-    json(folder.path(), &["record", path, "--type", "TicketDeleted"]);
+    record(&["--type", "TicketDeleted"]);
     assert_eq!(recorded(&file).len(), 2);
     let middle = (one[0].time + Duration::from_micros(1_500)).to_string();
-    let bounds = ["record", path, "--saga", &id, "--from", &middle];
-    json(folder.path(), &bounds);
+    record(&["--saga", &id, "--from", &middle]);
     assert_eq!(recorded(&file), one[2..]);
-    json(
-        folder.path(),
-        &["record", path, "--saga", &id, "--to", &middle],
-    );
+    record(&["--saga", &id, "--to", &middle]);
     assert_eq!(recorded(&file), one[..2]);
-    json(folder.path(), &["record", path, "--from", "10s"]);
+    record(&["--from", "10s"]);
     assert_eq!(recorded(&file), [], "they are a minute old");
+}
+
+#[tokio::test]
+async fn a_recording_that_is_there_is_not_replaced_unless_asked_for() {
+    let events = saga(1);
+    let folder = journal_of(&events).await;
+    let file = folder.path().join("r.jsonl");
+    std::fs::write(&file, "precious").unwrap();
+    let refused = run(folder.path(), &["record", file.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        told.contains("is there already; --overwrite replaces it"),
+        "{told}"
+    );
+    assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+    record(folder.path(), &file, &[]);
+    assert_eq!(recorded(&file), events);
+}
+
+/// As `event-replay … | head -1` does.
+#[tokio::test]
+async fn who_reads_no_further_ends_it_without_a_word() {
+    let events = saga(1);
+    let folder = journal_of(&events).await;
+    let id = events[0].saga_id.to_string();
+    let mut shown = command(folder.path(), &["show", &id]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = shown.stdout(writer).output().unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    assert_eq!(output.status.code(), None, "ended by the signal");
 }
 
 #[tokio::test]

@@ -113,6 +113,8 @@ impl Object for Regist {
 #[serde(rename_all = "camelCase")]
 pub enum Query<Id, Filter> {
     Find(Id),
+    /// Whose it is, or was before it was deleted.
+    OwnerOf(Id),
     /// Newest first.
     List {
         filter: Filter,
@@ -152,8 +154,9 @@ impl Page {
 #[serde(rename_all = "camelCase")]
 pub enum Answer<O> {
     Found(O),
-    /// There is none, or it is deleted.
+    /// There is none, or it is deleted; of a question for its user: there never was one.
     NotFound,
+    OwnedBy(UserId),
     Listed(Listing<O>),
     /// The owner cannot read its data now.
     Unavailable,

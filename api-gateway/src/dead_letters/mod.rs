@@ -3,11 +3,14 @@
 //! without it, and a [`Run`] goes on and can be asked after.
 
 mod run;
+mod summary;
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use saga::Tasks;
 use saga::bus::Bus;
@@ -19,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 pub(crate) use self::run::{Order, Run, State, Status};
+pub(crate) use self::summary::Summary;
 
 /// How long one look waits for another. What one has in hand on RabbitMQ, no other sees.
 const LOOK_AFTER: Duration = Duration::from_secs(10);
@@ -26,6 +30,9 @@ const LOOK_AFTER: Duration = Duration::from_secs(10);
 const MOST_RUNNING: usize = 16;
 /// How many runs that ended are remembered; of older ones the record tells.
 const MOST_ENDED: usize = 100;
+
+/// A mistake of this build. The log has more.
+const PANICKED: &str = "the gateway made a mistake at it, which its log tells of";
 
 /// Where dead letters are looked at, put back, and dropped.
 pub(crate) struct DeadLetterOffice {
@@ -51,6 +58,11 @@ pub(crate) enum OfficeError {
     TooManyRuns,
     #[error("the gateway stops; ask again")]
     Stopping,
+    #[error("{PANICKED}")]
+    Panicked,
+    /// The run with this id was asked for otherwise.
+    #[error("the run was another one")]
+    OtherOrder,
     #[error(transparent)]
     DeadLetters(#[from] DeadLetterError),
 }
@@ -87,21 +99,30 @@ impl DeadLetterOffice {
         let bus = Arc::clone(&self.bus);
         let (tell, told) = oneshot::channel();
         self.tasks.spawn("look at dead letters", async move {
-            let looked = look_at(&mut letters, bus.as_ref(), look).await;
+            // A panic has closed what it had open, and is no reason to stop the gateway.
+            let looking = AssertUnwindSafe(look_at(&mut letters, bus.as_ref(), look));
+            let looked = looking.catch_unwind().await;
             // Whoever asked may be gone.
             drop(tell.send(looked));
         });
-        Ok(told.await.map_err(|_| OfficeError::Stopping)??)
+        let looked = told.await.map_err(|_| OfficeError::Stopping)?;
+        Ok(looked.map_err(|_| OfficeError::Panicked)??)
     }
 
-    /// Begins to put back or to drop.
+    /// Begins to put back or to drop; or finds it, if that was begun already.
     pub(crate) fn start(&self, order: Order) -> Result<Arc<Run>, OfficeError> {
         let stop = self.tasks.stop_token().child_token();
         if stop.is_cancelled() {
             return Err(OfficeError::Stopping);
         }
-        let run = Arc::new(Run::new(&order, stop));
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = runs.iter().find(|run| run.id == order.deed.run());
+        if let Some(begun) = begun {
+            let is_same = begun.order == order;
+            return is_same
+                .then(|| Arc::clone(begun))
+                .ok_or(OfficeError::OtherOrder);
+        }
         let running = runs.iter().filter(|run| run.state().is_running()).count();
         if running >= MOST_RUNNING {
             return Err(OfficeError::TooManyRuns);
@@ -112,8 +133,9 @@ impl DeadLetterOffice {
             ended -= usize::from(!kept);
             kept
         });
+        let run = Arc::new(Run::new(order, stop));
         runs.push_back(Arc::clone(&run));
-        let begun = Arc::clone(&run).carry_out(Arc::clone(&self.bus), order);
+        let begun = Arc::clone(&run).carry_out(Arc::clone(&self.bus));
         let begun = self.at_work.track_future(begun);
         self.tasks.spawn("deed to dead letters", begun);
         Ok(run)
@@ -127,6 +149,12 @@ impl DeadLetterOffice {
             at_work.close();
             at_work.wait().await;
         }
+    }
+
+    /// The runs of this gateway but for those that ended long ago, newest first.
+    pub(crate) fn runs(&self) -> Vec<Arc<Run>> {
+        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.iter().rev().cloned().collect()
     }
 
     /// A run of this gateway, unless it ended long ago.

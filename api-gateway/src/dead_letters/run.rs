@@ -1,9 +1,11 @@
 //! One requeue or drop: goes on without its caller, tells how far it is, and can be stopped.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use events::Timestamp;
+use futures_util::FutureExt;
 use saga::bus::Bus;
 use saga::dead_letters::{
     Action, DeadLetterError, Deed, Outcome, Parked, Progress, Ramp, Selection, discard, requeue,
@@ -15,10 +17,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::summary::Summary;
+
 /// As many of those that came back are shown.
 const MOST_SHOWN: usize = 100;
 
 /// What an operator wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Order {
     pub(crate) deed: Deed,
     pub(crate) selection: Selection,
@@ -30,9 +35,7 @@ pub(crate) struct Order {
 pub(crate) struct Run {
     /// By which the record has its entries.
     pub(crate) id: Uuid,
-    pub(crate) action: Action,
-    pub(crate) by: String,
-    pub(crate) reason: String,
+    pub(crate) order: Order,
     pub(crate) started_at: Timestamp,
     state: watch::Sender<State>,
     stop: CancellationToken,
@@ -44,7 +47,7 @@ pub(crate) struct State {
     pub(crate) status: Status,
     /// How many messages were put back or dropped so far.
     pub(crate) count: usize,
-    pub(crate) came_back: Vec<Parked>,
+    pub(crate) came_back: Vec<Summary>,
     /// How many were not handled while they were watched.
     pub(crate) unfinished: usize,
     pub(crate) ended_at: Option<Timestamp>,
@@ -100,12 +103,12 @@ impl State {
     fn of(outcome: Outcome) -> Self {
         let Outcome {
             requeued,
-            mut came_back,
+            came_back,
             unfinished,
             cut_short,
         } = outcome;
         let failed_again = came_back.len();
-        came_back.truncate(MOST_SHOWN);
+        let shown = came_back.iter().take(MOST_SHOWN);
         let (status, detail) = match (failed_again, unfinished, cut_short) {
             (1.., _, _) => (
                 Status::CameBack,
@@ -126,7 +129,7 @@ impl State {
         Self {
             status,
             count: requeued,
-            came_back,
+            came_back: shown.map(Summary::of).collect(),
             unfinished,
             ended_at: None,
             detail,
@@ -135,15 +138,10 @@ impl State {
 }
 
 impl Run {
-    pub(super) fn new(order: &Order, stop: CancellationToken) -> Self {
-        let Deed {
-            action, by, reason, ..
-        } = &order.deed;
+    pub(super) fn new(order: Order, stop: CancellationToken) -> Self {
         Self {
             id: order.deed.run(),
-            action: *action,
-            by: by.clone(),
-            reason: reason.clone(),
+            order,
             started_at: Timestamp::now(),
             state: watch::Sender::new(State {
                 status: Status::Running,
@@ -171,20 +169,23 @@ impl Run {
         self.state()
     }
 
-    pub(super) async fn carry_out(self: Arc<Self>, bus: Arc<dyn Bus>, order: Order) {
-        let (run, by, action) = (self.id, &self.by, self.action);
-        let asked = order.selection.ids.len();
-        let mut state = match self.try_carry_out(bus.as_ref(), &order).await {
-            Ok(outcome) => State::of(outcome),
-            Err(error) => {
-                warn!(%run, by, %action, error = chain(&error), "dead letters are left as they are");
-                State {
-                    status: Status::Failed,
-                    detail: Some(chain(&error)),
-                    ..self.state()
-                }
-            }
+    pub(super) async fn carry_out(self: Arc<Self>, bus: Arc<dyn Bus>) {
+        let Deed { by, action, .. } = &self.order.deed;
+        let (run, asked) = (self.id, self.order.selection.ids.len());
+        let trying = AssertUnwindSafe(self.try_carry_out(bus.as_ref())).catch_unwind();
+        let failed = match trying.await {
+            Ok(Ok(outcome)) => Ok(State::of(outcome)),
+            Ok(Err(error)) => Err(chain(&error)),
+            Err(_) => Err(super::PANICKED.to_owned()),
         };
+        let mut state = failed.unwrap_or_else(|error| {
+            warn!(%run, by, %action, error, "dead letters are left as they are");
+            State {
+                status: Status::Failed,
+                detail: Some(error),
+                ..self.state()
+            }
+        });
         if state.status == Status::Done && state.count < asked {
             let there = state.count;
             state.detail = Some(format!("{there} of the {asked} that were named are parked"));
@@ -195,16 +196,12 @@ impl Run {
         self.state.send_replace(state);
     }
 
-    async fn try_carry_out(
-        &self,
-        bus: &dyn Bus,
-        order: &Order,
-    ) -> Result<Outcome, DeadLetterError> {
+    async fn try_carry_out(&self, bus: &dyn Bus) -> Result<Outcome, DeadLetterError> {
         let Order {
             deed,
             selection,
             ramp,
-        } = order;
+        } = &self.order;
         let mut letters = bus.dead_letters().await?;
         let letters = letters.as_mut();
         let add = |count| self.state.send_modify(|state| state.count += count);

@@ -25,11 +25,9 @@ use crate::accepted::End;
 use crate::auth::Caller;
 use crate::ledger::projector::BEHIND;
 use crate::places::{Full, Place};
+use crate::settings::LARGEST_BATCH;
 use crate::starter::{NotStarted, Request, Waited};
 use crate::traceparent;
-
-/// Each is a saga of its own, and all of them run at once.
-const LARGEST_BATCH: usize = 100;
 
 /// An answer of a saga that has been completed.
 #[derive(Serialize)]

@@ -73,6 +73,11 @@ impl Identity {
     }
 }
 
+/// Whether the request may have been sent before.
+pub(super) fn is_keyed(headers: &HeaderMap) -> bool {
+    headers.contains_key(IDEMPOTENCY_KEY)
+}
+
 /// As a string of HTTP's structured fields, which the draft wants, or bare, which many send.
 fn unquoted(text: &str) -> &str {
     let inner = text.strip_prefix('"').and_then(|t| t.strip_suffix('"'));

@@ -174,6 +174,7 @@ fn routes() -> Routes {
         .get("/dead-letters/messages/{id}", letters::messages::ONE, letters::messages::one)
         .post("/dead-letters/requeue", letters::deeds::REQUEUE, letters::deeds::requeue)
         .post("/dead-letters/drop", letters::deeds::DROP, letters::deeds::drop)
+        .get("/dead-letters/runs", letters::runs::LIST, letters::runs::list)
         .get("/dead-letters/runs/{id}", letters::runs::GET, letters::runs::get)
         .delete("/dead-letters/runs/{id}", letters::runs::DELETE, letters::runs::delete)
         .get("/dead-letters/log", letters::log::GET, letters::log::get)

@@ -113,7 +113,11 @@ pub(super) async fn find<O: Shown>(gateway: &Gateway, id: O::Id) -> Result<O, Pr
 where
     O::Id: fmt::Display,
 {
-    look_up(gateway, id).await?.ok_or_else(|| absent::<O>(id))
+    match ask::<O>(gateway, &Query::Find(id)).await? {
+        Answer::Found(object) => Ok(object),
+        Answer::NotFound => Err(absent::<O>(id)),
+        Answer::OwnedBy(_) | Answer::Listed(_) | Answer::Unavailable => Err(cannot_read::<O>()),
+    }
 }
 
 /// One object that the caller may see. Another's is as good as none: an id may be guessed.
@@ -132,9 +136,10 @@ where
     }
 }
 
-/// Whether the caller may change or delete this object. The owner is asked only for who may not
-/// change everything. What is not there is nobody's; the id of what is not there *yet* may be another
-/// user's, who will get it from an `Idempotency-Key` that can be guessed, and is not to be closed.
+/// Whether the caller may change or delete this object, or delete again what it deleted. The owner is
+/// asked only for who may not change everything. What never was there is nobody's; the id of what is
+/// not there *yet* may be another user's, who will get it from an `Idempotency-Key` that can be
+/// guessed, and is not to be closed.
 pub(super) async fn may_change<O: Shown>(
     gateway: &Gateway,
     caller: &Caller,
@@ -148,10 +153,11 @@ where
         Rights::None => return Err(Foreign.into()),
         Rights::Only(_) => {}
     }
-    match look_up::<O>(gateway, id).await? {
-        Some(object) => caller.check(object.user_id()),
-        None if O::IS_CLOSED_UNSEEN => Err(absent::<O>(id)),
-        None => Ok(()),
+    match ask::<O>(gateway, &Query::OwnerOf(id)).await? {
+        Answer::OwnedBy(user) => caller.check(user),
+        Answer::NotFound if O::IS_CLOSED_UNSEEN => Err(absent::<O>(id)),
+        Answer::NotFound => Ok(()),
+        Answer::Found(_) | Answer::Listed(_) | Answer::Unavailable => Err(cannot_read::<O>()),
     }
 }
 
@@ -174,14 +180,6 @@ where
     Ok(())
 }
 
-async fn look_up<O: Shown>(gateway: &Gateway, id: O::Id) -> Result<Option<O>, Problem> {
-    match ask::<O>(gateway, &Query::Find(id)).await? {
-        Answer::Found(object) => Ok(Some(object)),
-        Answer::NotFound => Ok(None),
-        Answer::Listed(_) | Answer::Unavailable => Err(cannot_read::<O>()),
-    }
-}
-
 fn absent<O: Shown>(id: O::Id) -> Problem
 where
     O::Id: fmt::Display,
@@ -200,7 +198,9 @@ pub(super) async fn list<O: Shown>(
             total,
             list: list.into_iter().map(O::view).collect(),
         })),
-        Answer::Found(_) | Answer::NotFound | Answer::Unavailable => Err(cannot_read::<O>()),
+        Answer::Found(_) | Answer::OwnedBy(_) | Answer::NotFound | Answer::Unavailable => {
+            Err(cannot_read::<O>())
+        }
     }
 }
 

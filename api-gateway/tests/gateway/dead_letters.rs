@@ -184,6 +184,42 @@ async fn a_requeue_goes_on_without_its_caller_and_can_be_stopped() {
 }
 
 #[tokio::test]
+async fn a_requeue_that_is_sent_again_with_its_key_is_the_same_run() {
+    let shelf = Shelf::with(&FAILURES).await;
+    let gateway = Running::with(shelf.shown()).await;
+    let url = |gateway: &Running| format!("{}/dead-letters/requeue", gateway.url);
+    let send = async |gateway: &Running, body: &Value| {
+        let post = gateway.client.post(url(gateway)).body(body.to_string());
+        post.header("idempotency-key", "k-1").send().await.unwrap()
+    };
+    let one = json!({"ids": [shelf.id(0)], "atOnce": true, "reason": "a test"});
+    let first = data(send(&gateway, &one).await).await;
+    assert_eq!(
+        (&first["status"], &first["count"]),
+        (&json!("done"), &json!(1))
+    );
+    assert_eq!(data(send(&gateway, &one).await).await, first);
+    let runs = get(&gateway, "/dead-letters/runs").await;
+    assert_eq!(runs, json!({"total": 1, "list": [first]}));
+
+    let another = json!({"ids": [shelf.id(1)], "atOnce": true, "reason": "a test"});
+    let refused = send(&gateway, &another).await;
+    assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(count(&gateway).await, 3, "nothing else was put back");
+
+    // After a restart the record knows it.
+    let restarted = Running::with(shelf.shown()).await;
+    let told = data(send(&restarted, &one).await).await;
+    assert_eq!(
+        (&told["run"], &told["status"], &told["count"]),
+        (&first["run"], &json!("elsewhere"), &json!(1))
+    );
+    let no_run = json!({"total": 0, "list": []});
+    assert_eq!(get(&restarted, "/dead-letters/runs").await, no_run);
+    assert_eq!(count(&restarted).await, 3);
+}
+
+#[tokio::test]
 async fn who_does_not_wait_has_the_address_of_the_run_and_a_stop_leaves_the_rest_parked() {
     let shelf = Shelf::with(&FAILURES).await;
     let (gateway, other) = (
@@ -299,13 +335,14 @@ async fn only_operators_see_and_touch_dead_letters() {
     let office = Office::open(&shelf).await;
     let one = format!("/dead-letters/messages/{}", shelf.id(0));
     let run = format!("/dead-letters/runs/{}", shelf.id(0));
-    let all: [Sent<'_>; 8] = [
+    let all: [Sent<'_>; 9] = [
         ("GET", "/dead-letters", ""),
         ("GET", "/dead-letters/messages", ""),
         ("GET", &one, ""),
         ("GET", &run, ""),
         ("DELETE", &run, ""),
         ("GET", "/dead-letters/log", ""),
+        ("GET", "/dead-letters/runs", ""),
         ("POST", "/dead-letters/requeue", r#"{"all":true}"#),
         ("POST", "/dead-letters/drop", r#"{"all":true,"reason":"x"}"#),
     ];

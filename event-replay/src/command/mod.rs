@@ -59,6 +59,8 @@ type Outcome = Result<Done, Box<dyn Error>>;
 
 /// Runs what the arguments of the process say.
 pub(crate) fn run() -> ExitCode {
+    // Like any command: whoever closes the pipe, as `head` does, ends it without a word.
+    sigpipe::reset();
     let Arguments { json, command } = Arguments::parse();
     let outcome = match command {
         Command::Record(flags) => record::run(&flags, json),

@@ -21,6 +21,9 @@ pub(super) struct Flags {
     /// The recording; until it is whole, it is called FILE.part
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Replace FILE if it is there
+    #[arg(long)]
+    overwrite: bool,
     /// Only messages of this saga
     #[arg(long, value_name = "ID")]
     saga: Option<Uuid>,
@@ -70,7 +73,17 @@ impl Flags {
     }
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("{} is there already; --overwrite replaces it", path.display())]
+struct Exists {
+    path: PathBuf,
+}
+
 pub(super) fn run(flags: &Flags, as_json: bool) -> Outcome {
+    if flags.file.exists() && !flags.overwrite {
+        let path = flags.file.clone();
+        return Err(Exists { path }.into());
+    }
     let began = Instant::now();
     let recorded = block_on(async {
         let journal = flags.place.open().await?;

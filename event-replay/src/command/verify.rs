@@ -180,8 +180,9 @@ fn print_counts(path: &Path, report: &Report) {
     println!("  {deliveries} deliveries, of them {duplicates} again and {crashes} after a crash");
     if *groups > 0 {
         println!(
-            "  {grouped} sagas may influence one another, in {groups} groups; {changed} of them \
-             came out otherwise"
+            "  {grouped} sagas may influence one another, in {groups} group{}; {changed} of them \
+             came out otherwise",
+            if *groups == 1 { "" } else { "s" }
         );
     }
     for (count, what) in [

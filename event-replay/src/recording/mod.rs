@@ -25,7 +25,7 @@ pub const FORMAT: u32 = 1;
 
 /// What a recording is of. The first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "the header as a JSON object")]
 pub struct Header {
     /// The version of the format; the name makes the file known as a recording.
     pub recording: u32,
@@ -51,7 +51,7 @@ impl Header {
 
 /// What is in a recording. The last line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "the counts as a JSON object")]
 pub struct Counts {
     pub messages: u64,
     pub sagas: u64,
@@ -68,6 +68,7 @@ struct MessageLine<E> {
 
 /// A line behind the header: what is absent tells which of the two it is.
 #[derive(Deserialize)]
+#[serde(expecting = "a JSON object")]
 struct AnyLine<'a> {
     #[serde(default)]
     position: Option<i64>,

@@ -167,6 +167,7 @@ fn parse(line: &[u8]) -> Result<Line, LineProblem> {
 
 /// What every version of the header has.
 #[derive(serde::Deserialize)]
+#[serde(expecting = "a JSON object with `recording`")]
 struct Format {
     recording: u32,
 }

@@ -33,6 +33,10 @@ impl Reads<Regist> for PostgresStore {
         };
         select.page(&self.0, page, of_postgres).await
     }
+
+    async fn user_of(&self, id: RegistId) -> Result<Option<UserId>, Failure> {
+        postgres::user_of(&self.0, TABLE, id.0).await
+    }
 }
 
 #[async_trait]
@@ -52,6 +56,10 @@ impl Reads<Regist> for SqliteStore {
             Some(Keyword::Other) => select.having_one(&[], &0_i64),
         };
         select.page(&self.0, page, of_sqlite).await
+    }
+
+    async fn user_of(&self, id: RegistId) -> Result<Option<UserId>, Failure> {
+        sqlite::user_of(&self.0, TABLE, id.to_string()).await
     }
 }
 

@@ -79,7 +79,7 @@ pub trait DeadLetters: Send {
 }
 
 /// Which parked messages are meant. Every condition that is set has to hold.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// A work queue, with or without the namespace and the `.dlq` of its dead-letter queue.
     pub queue: Option<String>,

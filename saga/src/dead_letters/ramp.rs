@@ -18,7 +18,7 @@ const MARGIN: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 1_000;
 
 /// How fast messages are put back.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ramp {
     /// How many in each step; the last goes on. Empty: all without a pause, and nobody waits for them.
     pub steps: Vec<usize>,

@@ -29,7 +29,7 @@ impl fmt::Display for Action {
 }
 
 /// What an operator does to messages, and why.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deed {
     pub action: Action,
     pub by: String,
@@ -40,11 +40,21 @@ pub struct Deed {
 
 impl Deed {
     pub fn new(action: Action, by: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::of_run(Uuid::now_v7(), action, by, reason)
+    }
+
+    /// Of a request that may be sent again and is to be known then.
+    pub fn of_run(
+        run: Uuid,
+        action: Action,
+        by: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> Self {
         Self {
             action,
             by: by.into(),
             reason: reason.into(),
-            run: Uuid::now_v7(),
+            run,
         }
     }
 

@@ -19,10 +19,10 @@ use tokio::time::{Instant, sleep_until};
 /// worth to a convoy. So a small group, whose sagas would end sooner than others gather, holds
 /// nobody up.
 const PACE: Duration = Duration::from_micros(500);
-/// The longest that a command gathers: about what a convoy of sixty takes from the gateway's callers
+/// The longest that a command gathers: what a convoy of sixty takes at most from the gateway's callers
 /// through all services and back to them, so that they come in time for the next one. It costs some
-/// 5 ms of processor, so no entrance takes more than a third of two processors for itself.
-const PACE_LIMIT: Duration = Duration::from_millis(9);
+/// 5 ms of processor, so no entrance takes more than a quarter of two processors for itself.
+const PACE_LIMIT: Duration = Duration::from_millis(10);
 
 /// One for each publishing connection.
 #[derive(Debug, Default)]

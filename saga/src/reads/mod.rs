@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use events::UserId;
 use events::query::{Answer, Listing, Object, Page, Query, QueryOf};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -23,17 +24,24 @@ const AT_ONCE: usize = 4;
 /// Nobody waits longer for an answer. What takes longer gives its connection back.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// The objects of one type, as their owner keeps them. What is deleted is not there.
+/// The objects of one type, as their owner keeps them.
 #[async_trait]
 pub trait Reads<O: Object>: Send + Sync + 'static {
-    /// Newest first.
+    /// Newest first, without what is deleted.
     async fn list(&self, filter: &O::Filter, page: Page) -> Result<Listing<O>, Failure>;
+
+    /// The user who has it, or had it before it was deleted.
+    async fn user_of(&self, id: O::Id) -> Result<Option<UserId>, Failure>;
 }
 
 #[async_trait]
 impl<O: Object, R: Reads<O> + ?Sized> Reads<O> for Box<R> {
     async fn list(&self, filter: &O::Filter, page: Page) -> Result<Listing<O>, Failure> {
         (**self).list(filter, page).await
+    }
+
+    async fn user_of(&self, id: O::Id) -> Result<Option<UserId>, Failure> {
+        (**self).user_of(id).await
     }
 }
 
@@ -96,6 +104,10 @@ async fn read<O: Object>(reads: &impl Reads<O>, query: QueryOf<O>) -> Result<Ans
         Query::Find(id) => {
             let mut found = reads.list(&O::only(id), Page::ONE).await?.list;
             found.pop().map_or(Answer::NotFound, Answer::Found)
+        }
+        Query::OwnerOf(id) => {
+            let user = reads.user_of(id).await?;
+            user.map_or(Answer::NotFound, Answer::OwnedBy)
         }
         Query::List { filter, page } => Answer::Listed(reads.list(&filter, page).await?),
     })

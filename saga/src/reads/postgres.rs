@@ -1,11 +1,24 @@
-//! One page of a table in PostgreSQL. The statement has only the conditions that are asked for, so
+//! One page of a table in PostgreSQL, or the user of one row. The statement has only the conditions that are asked for, so
 //! that each plan looks into the index that fits.
 
+use events::UserId;
 use events::query::{Listing, Page};
 use sqlx::postgres::PgRow;
 use sqlx::{Encode, PgPool, Postgres, QueryBuilder, Row, Type};
+use uuid::Uuid;
 
 use crate::failure::Failure;
+
+/// Whose a row of the table is, deleted or not.
+pub async fn user_of(pool: &PgPool, table: &str, id: Uuid) -> Result<Option<UserId>, Failure> {
+    let mut query = QueryBuilder::new(format!("SELECT user_id FROM {table} WHERE id = "));
+    let user: Option<i64> = query
+        .push_bind(id)
+        .build_query_scalar()
+        .fetch_optional(pool)
+        .await?;
+    Ok(user.map(UserId::from_sql))
+}
 
 /// What is wanted of a table, newest first.
 pub struct Select {

@@ -1,10 +1,26 @@
-//! One page of a table in SQLite, as in PostgreSQL beside it.
+//! One page of a table in SQLite, or the user of one row, as in PostgreSQL beside it.
 
+use events::UserId;
 use events::query::{Listing, Page};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Encode, QueryBuilder, Row, Sqlite, SqlitePool, Type};
 
 use crate::failure::Failure;
+
+/// Whose a row of the table is, deleted or not.
+pub async fn user_of(
+    pool: &SqlitePool,
+    table: &str,
+    id: String,
+) -> Result<Option<UserId>, Failure> {
+    let mut query = QueryBuilder::new(format!("SELECT user_id FROM {table} WHERE id = "));
+    let user: Option<i64> = query
+        .push_bind(id)
+        .build_query_scalar()
+        .fetch_optional(pool)
+        .await?;
+    Ok(user.map(UserId::from_sql))
+}
 
 /// What is wanted of a table, newest first.
 pub struct Select {

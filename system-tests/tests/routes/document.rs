@@ -29,7 +29,7 @@ Bodies are JSON, whatever the content type says. A change answers when its saga 
 Dead letters are for operators ([what to do with them](operations.md#dead-letters)). A requeue or a \
 drop goes on without its caller: it answers when it is over, or after `--wait-limit` with `202` and \
 `Location: /dead-letters/runs/{id}`, and how it ended is its `status`. `Prefer` shortens the wait as it \
-does that for a saga.
+does that for a saga, and with an `Idempotency-Key` it may be sent again: it is the same run.
 
 `pageNum` below 1 is 1; `pageSize` below 1 or above 100 is 10.
 

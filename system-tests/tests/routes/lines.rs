@@ -130,6 +130,8 @@ pub(crate) const LINES: &[Line] = &[
         .learns(&[("run", "run")]),
     line("how far that is",
         "GET", "/dead-letters/runs/{run}", ""),
+    line("the runs of this gateway, newest first",
+        "GET", "/dead-letters/runs?pageSize=1", ""),
     line("drop a group, for a reason",
         "POST", "/dead-letters/drop", r#"{"cause":"{cause}","reason":"bought elsewhere"}"#),
     line("a drop without a reason",

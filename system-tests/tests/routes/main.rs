@@ -7,6 +7,7 @@ mod callers;
 mod contradictions;
 mod document;
 mod lines;
+mod operators;
 mod parked;
 mod random;
 mod rules;

@@ -37,6 +37,10 @@ impl Reads<UserTicket> for PostgresStore {
         };
         select.page(&self.0, page, of_postgres).await
     }
+
+    async fn user_of(&self, id: UserTicketId) -> Result<Option<UserId>, Failure> {
+        postgres::user_of(&self.0, TABLE, id.0).await
+    }
 }
 
 #[async_trait]
@@ -57,6 +61,10 @@ impl Reads<UserTicket> for SqliteStore {
             Some(Keyword::Other) => select.having_one(&[], &0_i64),
         };
         select.page(&self.0, page, of_sqlite).await
+    }
+
+    async fn user_of(&self, id: UserTicketId) -> Result<Option<UserId>, Failure> {
+        sqlite::user_of(&self.0, TABLE, id.to_string()).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! `POST /dead-letters/requeue` and `POST /dead-letters/drop`. Each begins a run, which goes on whatever
-//! becomes of its caller, and answers with what became of it, or with its address while it runs.
+//! becomes of its caller, and answers with what became of it, or with its address while it runs. With an
+//! `Idempotency-Key` the request may be sent again: it is the same run.
 
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use saga::dead_letters::{Action, Deed, Ramp, Selection};
 
+use super::runs::recorded;
 use super::selection;
 use super::view::{Begun, RunView};
 use crate::auth::Caller;
@@ -15,6 +17,7 @@ use crate::dead_letters::{Order, Run, Status};
 use crate::http::Gateway;
 use crate::http::body::{Fields, RawBody, received};
 use crate::http::envelope::{RETRY_AFTER, success, with_code};
+use crate::http::idempotency::{self, Identity, is_keyed};
 use crate::http::openapi::{Operation, optional, required};
 use crate::http::prefer::Patience;
 use crate::http::problem::Problem;
@@ -78,9 +81,8 @@ pub(in crate::http) async fn requeue(
     let (ramp, fields) = ramp_of(fields, &gateway);
     let (selection, fields) = selection::of_body(fields);
     check_reason(reason.as_deref(), fields)?;
-    let reason = reason.unwrap_or_default();
     let order = Order {
-        deed: Deed::new(Action::Requeue, name(&caller), reason),
+        deed: deed(&headers, &caller, Action::Requeue, reason)?,
         selection,
         ramp,
     };
@@ -101,13 +103,24 @@ pub(in crate::http) async fn drop(
     let reason: Option<String> = fields.required("reason", &REASON_TEXT);
     let (selection, fields) = selection::of_body(fields);
     check_reason(reason.as_deref(), fields)?;
-    let reason = reason.unwrap_or_default();
     let order = Order {
-        deed: Deed::new(Action::Drop, name(&caller), reason),
+        deed: deed(&headers, &caller, Action::Drop, reason)?,
         selection,
         ramp: Ramp::at_once(),
     };
     begin(&gateway, &headers, order).await
+}
+
+/// With a key, it is of the run that the key names.
+fn deed(
+    headers: &HeaderMap,
+    caller: &Caller,
+    action: Action,
+    reason: Option<String>,
+) -> Result<Deed, Problem> {
+    let run = Identity::of(headers, caller)?.on_route(&format!("{action} dead letters"));
+    let reason = reason.unwrap_or_default();
+    Ok(Deed::of_run(run.saga_id().0, action, name(caller), reason))
 }
 
 fn name(caller: &Caller) -> String {
@@ -151,7 +164,8 @@ fn ramp_of<'a>(mut fields: Fields<'a>, gateway: &Gateway) -> (Ramp, Fields<'a>) 
     (Ramp { watch, ..ramp }, fields)
 }
 
-/// Begins it once it is known that the queue is there and can be reached.
+/// Begins it once it is known that the queue is there and can be reached. What this gateway does not
+/// know and the record does was begun by another one, or before a restart, and is not begun again.
 async fn begin(gateway: &Gateway, headers: &HeaderMap, order: Order) -> Result<Response, Problem> {
     let office = gateway.dead_letters();
     let selection = Selection {
@@ -162,10 +176,28 @@ async fn begin(gateway: &Gateway, headers: &HeaderMap, order: Order) -> Result<R
         Box::pin(async move { selection.queues(letters.queues()).map(std::mem::drop) })
     });
     known.await?;
+    if is_keyed(headers)
+        && let Some(begun) = begun_elsewhere(gateway, &order.deed).await?
+    {
+        return Ok(success(begun));
+    }
     let run = office.start(order)?;
     let patience = Patience::of(headers, gateway.starter().wait_limit);
     let answer = answer(&run, patience.limit).await;
     Ok(patience.mark(answer))
+}
+
+async fn begun_elsewhere(gateway: &Gateway, deed: &Deed) -> Result<Option<RunView>, Problem> {
+    if gateway.dead_letters().find(deed.run()).is_some() {
+        return Ok(None);
+    }
+    let Some((first, count)) = recorded(gateway, deed.run()).await? else {
+        return Ok(None);
+    };
+    match (first.action, &first.reason) == (deed.action, &deed.reason) {
+        true => Ok(Some(RunView::of_record(&first, count))),
+        false => Err(idempotency::reused()),
+    }
 }
 
 async fn answer(run: &Run, limit: Duration) -> Response {

@@ -6,9 +6,10 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use saga::dead_letters::{Entry, Parked, Selection, entries, find};
 
-use super::view::{DeadLetter, InList, List, Story};
+use super::view::{DeadLetter, List, Story};
 use super::{OF_A_LOOK, OF_ONE, selection, wrong};
 use crate::auth::Caller;
+use crate::dead_letters::Summary;
 use crate::http::Gateway;
 use crate::http::envelope::success;
 use crate::http::openapi::{Field, Operation, PAGE_NUMBER, PAGE_SIZE, required};
@@ -62,7 +63,7 @@ pub(in crate::http) async fn list(
     let found = look.await?;
     Ok(success(List {
         total: found.total,
-        list: found.messages.iter().map(InList::of).collect(),
+        list: found.messages.iter().map(Summary::of).collect(),
     }))
 }
 

@@ -12,12 +12,15 @@ use events::query::Page;
 use saga::dead_letters::DeadLetterError;
 use saga::failure::chain;
 
+use super::idempotency;
 use super::problem::{FieldError, Problem};
 use super::texts::kinds::{INVALID, NOT_FOUND, ProblemKind, UNAVAILABLE};
 use super::texts::{Text, details};
 use crate::dead_letters::OfficeError;
 
 const OF_A_LOOK: &[&ProblemKind] = &[&INVALID, &UNAVAILABLE];
+/// Nothing has to be reached for it.
+const OF_THIS_GATEWAY: &[&ProblemKind] = &[&INVALID];
 const OF_ONE: &[&ProblemKind] = &[&INVALID, &NOT_FOUND, &UNAVAILABLE];
 
 /// How many are before the page, and how many it has at most.
@@ -38,6 +41,7 @@ impl From<OfficeError> for Problem {
     fn from(error: OfficeError) -> Self {
         let problem = chain(&error);
         match error {
+            OfficeError::OtherOrder => idempotency::reused(),
             OfficeError::DeadLetters(DeadLetterError::UnknownQueue { .. }) => {
                 wrong("queue", details::unknown_queue(&problem))
             }

@@ -1,4 +1,5 @@
-//! `GET /dead-letters/runs/{id}`: how far a requeue or drop is; and `DELETE`: stop it.
+//! `GET /dead-letters/runs`: what requeues and drops this gateway does or did lately;
+//! `GET /dead-letters/runs/{id}`: how far one is; and `DELETE`: stop it.
 //!
 //! A run lives in the gateway that began it. Of any other the record tells what was done, so no replica
 //! and no restart leaves an operator without an answer.
@@ -9,16 +10,26 @@ use axum::response::Response;
 use saga::dead_letters::Entry;
 use uuid::Uuid;
 
-use super::view::RunView;
-use super::{OF_ONE, wrong};
+use super::view::{List, RunView};
+use super::{OF_ONE, OF_THIS_GATEWAY, bounds, wrong};
 use crate::auth::Caller;
 use crate::http::Gateway;
 use crate::http::envelope::success;
-use crate::http::openapi::{Field, Operation, required};
+use crate::http::openapi::{Field, Operation, PAGE_NUMBER, PAGE_SIZE, required};
+use crate::http::parameters::{Parameters, RawParameters};
 use crate::http::problem::Problem;
 use crate::http::texts::details::{self, UUID};
 
 const PATH_ID: Field = required("id", "Uuid").about("The run's");
+
+pub(in crate::http) const LIST: Operation = Operation::list(
+    "listRuns",
+    "The requeues and drops of this gateway, newest first",
+    "DeadLetterRunList",
+)
+.about("For operators: those that run, and the last hundred that ended. The log has those of all.")
+.query(&[PAGE_NUMBER, PAGE_SIZE])
+.fails_with(OF_THIS_GATEWAY);
 
 pub(in crate::http) const GET: Operation = Operation::find(
     "findRun",
@@ -45,6 +56,23 @@ pub(in crate::http) const DELETE: Operation = Operation::find(
 .path(&[PATH_ID])
 .query(&[])
 .fails_with(OF_ONE);
+
+pub(in crate::http) async fn list(
+    State(gateway): State<Gateway>,
+    caller: Caller,
+    raw: RawParameters,
+) -> Result<Response, Problem> {
+    caller.check_operator()?;
+    let mut parameters = Parameters::parse(raw)?;
+    let (skip, limit) = bounds(parameters.page());
+    parameters.check()?;
+    let runs = gateway.dead_letters().runs();
+    let page = runs.iter().skip(skip).take(limit);
+    Ok(success(List {
+        total: runs.len(),
+        list: page.map(|run| RunView::of(run, run.state())).collect(),
+    }))
+}
 
 pub(in crate::http) async fn get(
     State(gateway): State<Gateway>,
@@ -77,7 +105,10 @@ pub(in crate::http) async fn delete(
 }
 
 /// The first entry of the run, and how many it has.
-async fn recorded(gateway: &Gateway, id: Uuid) -> Result<Option<(Entry, usize)>, Problem> {
+pub(super) async fn recorded(
+    gateway: &Gateway,
+    id: Uuid,
+) -> Result<Option<(Entry, usize)>, Problem> {
     let look = gateway.dead_letters().look(move |letters| {
         Box::pin(async move {
             let mut found: Option<(Entry, usize)> = None;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::dead_letters::{Run, State, Status};
+use crate::dead_letters::{Run, State, Status, Summary};
 
 #[derive(Serialize)]
 pub(super) struct List<T> {
@@ -43,41 +43,9 @@ impl Group {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct InList {
-    id: String,
-    queue: String,
-    r#type: Option<String>,
-    saga_id: Option<String>,
-    failure: String,
-    cause: String,
-    attempts: u32,
-    requeued: u32,
-    first_failed_at: Option<Timestamp>,
-    last_failed_at: Option<Timestamp>,
-}
-
-impl InList {
-    pub(super) fn of(parked: &Parked) -> Self {
-        Self {
-            id: parked.id.clone(),
-            queue: parked.queue.clone(),
-            r#type: parked.message_type(),
-            saga_id: parked.saga_id(),
-            failure: parked.failure.clone(),
-            cause: parked.cause().key(),
-            attempts: parked.attempts,
-            requeued: parked.requeued,
-            first_failed_at: parked.first_failed_at,
-            last_failed_at: parked.last_failed_at,
-        }
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct DeadLetter {
     #[serde(flatten)]
-    in_list: InList,
+    summary: Summary,
     exchange: Option<String>,
     routing_key: Option<String>,
     /// Why this build cannot read it, if it cannot.
@@ -89,7 +57,7 @@ pub(super) struct DeadLetter {
 impl DeadLetter {
     pub(super) fn of(parked: &Parked) -> Self {
         Self {
-            in_list: InList::of(parked),
+            summary: Summary::of(parked),
             exchange: parked.exchange.clone(),
             routing_key: parked.routing_key.clone(),
             unreadable: parked.event().err().map(|error| chain(&error)),
@@ -184,7 +152,7 @@ pub(super) struct RunView {
     started_at: Timestamp,
     ended_at: Option<Timestamp>,
     count: usize,
-    came_back: Vec<InList>,
+    came_back: Vec<Summary>,
     unfinished: usize,
     detail: Option<String>,
 }
@@ -193,14 +161,14 @@ impl RunView {
     pub(super) fn of(run: &Run, state: State) -> Self {
         Self {
             run: run.id,
-            action: run.action,
-            by: run.by.clone(),
-            reason: run.reason.clone(),
+            action: run.order.deed.action,
+            by: run.order.deed.by.clone(),
+            reason: run.order.deed.reason.clone(),
             status: state.status.as_str(),
             started_at: run.started_at,
             ended_at: state.ended_at,
             count: state.count,
-            came_back: state.came_back.iter().map(InList::of).collect(),
+            came_back: state.came_back,
             unfinished: state.unfinished,
             detail: state.detail,
         }

@@ -100,6 +100,10 @@ const IDEMPOTENCY_KEY: Field = optional("Idempotency-Key", "IdempotencyKey").abo
     "Names the saga: a request that is sent again with it, to any replica and at any time later, \
      is the same saga and gets the same answer",
 );
+const RUN_KEY: Field = optional("Idempotency-Key", "IdempotencyKey").about(
+    "Names the run: a request that is sent again with it, to any replica and at any time later, does \
+     nothing but tell how far that is",
+);
 pub(super) const ACCEPT_LANGUAGE: Field = optional("Accept-Language", "AcceptLanguage").about(
     "RFC 9110: problems are told in English if it is preferred to Chinese, otherwise in Chinese",
 );
@@ -139,9 +143,9 @@ impl Operation {
 
     /// Deals with dead letters and waits until that is done.
     pub(super) const fn run(id: &'static str, summary: &'static str) -> Self {
-        let failures = failures::OF_A_COMMAND;
+        let failures = failures::OF_A_KEYED_COMMAND;
         Self {
-            headers: &[PREFER, ACCEPT_LANGUAGE],
+            headers: &[RUN_KEY, PREFER, ACCEPT_LANGUAGE],
             ..Self::new(id, summary, Success::Run, failures)
         }
     }

@@ -114,6 +114,11 @@ pub(super) const OBJECTS: &[(&str, &str, &[Field])] = &[
     ),
     ("DeadLetterRun", "A requeue or drop", &RUN),
     (
+        "DeadLetterRunList",
+        "A page of runs",
+        &[super::TOTAL, many("list", "DeadLetterRun")],
+    ),
+    (
         "DeadLetterRunning",
         "It is not over yet",
         &[has("run", "Uuid"), has("status", "StillRunning")],
