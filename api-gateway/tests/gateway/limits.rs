@@ -232,11 +232,8 @@ async fn a_batch_that_is_too_large_for_its_caller_asks_nothing_and_another_only_
     };
     let auth = files.config(&[&Signer::ed25519("one")]);
     let gateway = Running::limited(FakeBus::without_workers(), limits, auth).await;
-    let found = json!({"found": {
-        "id": SagaId::mint(), "createdAt": "2026-11-25T12:00:00Z",
-        "updatedAt": "2026-11-25T12:00:00Z", "userId": 7, "ticketId": 42,
-    }});
-    *gateway.bus.owner.lock().unwrap() = Some(Box::new(move |_| found.to_string()));
+    let owned = |_: &str| json!({"ownedBy": 7}).to_string();
+    *gateway.bus.owner.lock().unwrap() = Some(Box::new(owned));
     let own = key.token(&claims("7", ""));
     let delete = async |count: usize| {
         let ids: Vec<SagaId> = (0..count).map(|_| SagaId::mint()).collect();
