@@ -27,9 +27,12 @@ const STOPPED: u8 = 3;
 const BUS_FILE: &str = "bus.db";
 
 fn main() -> ExitCode {
-    // Like any command: whoever closes the pipe, as `head` does, ends it without a word.
-    sigpipe::reset();
     let arguments = Arguments::parse();
+    // Like any command that only prints: whoever closes the pipe, as `head` does, ends it without a
+    // word. A deed is not to be ended by that, nor by a connection that breaks.
+    if !matches!(arguments.command, Command::Requeue(_) | Command::Drop(_)) {
+        sigpipe::reset();
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

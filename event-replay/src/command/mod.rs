@@ -59,9 +59,12 @@ type Outcome = Result<Done, Box<dyn Error>>;
 
 /// Runs what the arguments of the process say.
 pub(crate) fn run() -> ExitCode {
-    // Like any command: whoever closes the pipe, as `head` does, ends it without a word.
-    sigpipe::reset();
     let Arguments { json, command } = Arguments::parse();
+    // Like any command that only prints: whoever closes the pipe, as `head` does, ends it without a
+    // word. One that writes is not to be ended by that, nor by a connection that breaks.
+    if !matches!(command, Command::Record(_) | Command::Resend(_)) {
+        sigpipe::reset();
+    }
     let outcome = match command {
         Command::Record(flags) => record::run(&flags, json),
         Command::Show(flags) => show::run(&flags, json),

@@ -7,8 +7,8 @@
 //! and larger ones take less of it, and arrive sooner (docs/decisions/0014-convoys.md).
 //!
 //! So after a group the entrance is closed for a moment, and what comes gathers. It is never closed
-//! to a message that is full, and never by a command that came alone: who has one saga after the
-//! other waits for nothing.
+//! to a message with as many events as one may have, and never by a command that came alone: who is
+//! alone with one saga after the other waits for nothing.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(super) struct Entrance {
 impl Entrance {
     /// Whether a message on this route may leave. `is_full` says that no more would go into it.
     pub(super) fn admits(&self, route: &Route, is_full: bool) -> bool {
-        route.class == Class::Event || is_full || !self.is_closed()
+        route.class == Class::Event || is_full || self.closed_until.is_none()
     }
 
     /// So many events left in one message.
@@ -45,9 +45,11 @@ impl Entrance {
         }
     }
 
-    /// Resolves when a closed entrance opens; an open one has nothing to wait for.
+    /// Resolves when it is to be opened; never, while it is open. It stays closed until somebody
+    /// does so: two looks at the clock could disagree, and what was held back by the first would
+    /// wait for the second in vain.
     pub(super) fn opening(&self) -> impl Future<Output = ()> + use<> {
-        let closed_until = self.closed_until.filter(|_| self.is_closed());
+        let closed_until = self.closed_until;
         async move {
             match closed_until {
                 Some(at) => sleep_until(at).await,
@@ -58,11 +60,6 @@ impl Entrance {
 
     pub(super) fn open(&mut self) {
         self.closed_until = None;
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed_until
-            .is_some_and(|until| until > Instant::now())
     }
 }
 
@@ -84,6 +81,7 @@ mod tests {
         let closed = Instant::now();
         entrance.opening().await;
         assert_eq!(closed.elapsed(), 4 * PACE);
+        entrance.open();
         assert!(entrance.admits(&command, false));
     }
 

@@ -98,15 +98,14 @@ impl Window {
         self.sent.is_empty()
     }
 
-    /// Resolves when there may be something to send that could not be sent before.
+    /// Resolves when what gathers has gathered for long enough: open the entrance then.
     pub(super) fn opening(&self) -> impl Future<Output = ()> + use<> {
         self.entrance.opening()
     }
 
-    /// Sends what the window has room for, and lets nothing gather.
-    pub(super) fn fill_at_once(&mut self, backlog: &mut Backlog) {
+    /// Lets what has gathered leave.
+    pub(super) fn open_entrance(&mut self) {
         self.entrance.open();
-        self.fill(backlog);
     }
 
     /// Sends what the window has room for.

@@ -215,7 +215,7 @@ impl PublisherTask {
             window.fill(&mut self.pending.backlog);
             tokio::select! {
                 biased;
-                () = window.opening(), if !self.pending.backlog.is_empty() => {}
+                () = window.opening() => window.open_entrance(),
                 landed = window.landed() => match landed {
                     Ok(fates) => self.pending.settle(fates),
                     Err(trouble) => return trouble,
@@ -287,7 +287,8 @@ impl PublisherTask {
     async fn flush(&mut self, window: &mut Window) {
         self.take_what_waits();
         while !(self.pending.backlog.is_empty() && window.is_empty()) {
-            window.fill_at_once(&mut self.pending.backlog);
+            window.open_entrance();
+            window.fill(&mut self.pending.backlog);
             match window.landed().await {
                 Ok(fates) => self.pending.settle(fates),
                 Err(_) => return,

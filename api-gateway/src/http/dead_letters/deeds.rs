@@ -168,6 +168,10 @@ fn ramp_of<'a>(mut fields: Fields<'a>, gateway: &Gateway) -> (Ramp, Fields<'a>) 
 /// know and the record does was begun by another one, or before a restart, and is not begun again.
 async fn begin(gateway: &Gateway, headers: &HeaderMap, order: Order) -> Result<Response, Problem> {
     let office = gateway.dead_letters();
+    if office.find(order.deed.run()).is_some() {
+        let run = office.start(order)?;
+        return Ok(patiently(gateway, headers, &run).await);
+    }
     let selection = Selection {
         queue: order.selection.queue.clone(),
         ..Selection::default()
@@ -182,15 +186,17 @@ async fn begin(gateway: &Gateway, headers: &HeaderMap, order: Order) -> Result<R
         return Ok(success(begun));
     }
     let run = office.start(order)?;
-    let patience = Patience::of(headers, gateway.starter().wait_limit);
-    let answer = answer(&run, patience.limit).await;
-    Ok(patience.mark(answer))
+    Ok(patiently(gateway, headers, &run).await)
 }
 
+async fn patiently(gateway: &Gateway, headers: &HeaderMap, run: &Run) -> Response {
+    let patience = Patience::of(headers, gateway.starter().wait_limit);
+    let answer = answer(run, patience.limit).await;
+    patience.mark(answer)
+}
+
+/// The record has a run from its first message on, and of what was asked for only the reason.
 async fn begun_elsewhere(gateway: &Gateway, deed: &Deed) -> Result<Option<RunView>, Problem> {
-    if gateway.dead_letters().find(deed.run()).is_some() {
-        return Ok(None);
-    }
     let Some((first, count)) = recorded(gateway, deed.run()).await? else {
         return Ok(None);
     };

@@ -101,8 +101,9 @@ const IDEMPOTENCY_KEY: Field = optional("Idempotency-Key", "IdempotencyKey").abo
      is the same saga and gets the same answer",
 );
 const RUN_KEY: Field = optional("Idempotency-Key", "IdempotencyKey").about(
-    "Names the run: a request that is sent again with it, to any replica and at any time later, does \
-     nothing but tell how far that is",
+    "Names the run: a request that is sent again with it begins nothing and tells how far that is. \
+     Another gateway, or this one after a restart, knows a run from the first message that it dealt \
+     with",
 );
 pub(super) const ACCEPT_LANGUAGE: Field = optional("Accept-Language", "AcceptLanguage").about(
     "RFC 9110: problems are told in English if it is preferred to Chinese, otherwise in Chinese",
