@@ -108,25 +108,33 @@ fn section(kind: &ProblemKind, language: Language) -> String {
     let parts =
         parts.map(|(head, text)| format!("<h3>{}</h3>\n<p>{}</p>\n", said(head), said(text)));
     let (code, message) = (kind.code.0, said(kind.code.1));
-    let tag = language.tag();
-    format!(
-        "<section lang=\"{tag}\">\n<h2>{title}</h2>\n{}<p><code>code</code> {code}, \
-         <code>message</code> {message}</p>\n</section>\n",
-        parts.concat()
-    )
+    let code = match kind.name == kinds::REFUSED.name {
+        // They are the reason's.
+        true => String::new(),
+        false => {
+            format!("<p><code>code</code> {code}, <code>message</code> {message}</p>\n")
+        }
+    };
+    let (tag, parts) = (language.tag(), parts.concat());
+    format!("<section lang=\"{tag}\">\n<h2>{title}</h2>\n{parts}{code}</section>\n")
 }
 
 /// Every reason for which a saga is refused.
 fn reasons() -> String {
     let row = |refusal: &refusals::Refusal| {
-        let reason = refusal.reason.as_str();
+        let (reason, code) = (refusal.reason.as_str(), refusal.code);
+        let [chinese_message, english_message] = both(refusal.message);
         let [chinese, english] = both(refusal.detail);
         format!(
-            "<tr><td><code>{reason}</code><td lang=\"en\">{english}<td lang=\"zh-CN\">{chinese}\n"
+            "<tr><td><code>{reason}</code><td>{code}<td lang=\"en\">{english_message}<br>{english}\
+             <td lang=\"zh-CN\">{chinese_message}<br>{chinese}\n"
         )
     };
     let rows: String = refusals::ALL.iter().map(row).collect();
-    format!("<h2><code>reason</code></h2>\n<table>\n{rows}</table>\n")
+    format!(
+        "<table>\n<tr><th><code>reason</code><th><code>code</code>\
+         <th colspan=\"2\"><code>message</code>, <code>detail</code>\n{rows}</table>\n"
+    )
 }
 
 fn both(words: Words) -> [String; 2] {

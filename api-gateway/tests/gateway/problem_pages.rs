@@ -59,6 +59,11 @@ async fn every_problem_has_a_page_in_both_languages_with_an_example() {
 async fn the_page_about_refusals_has_every_reason_of_the_document() {
     let (gateway, _) = gateway_and_kinds().await;
     let page = gateway.get("/problems/refused").await.text().await.unwrap();
+    // As a refusal has them, and not as its kind would have them if it had no reason.
+    assert!(
+        page.contains("<td>409<td") && !page.contains("1001"),
+        "{page}"
+    );
     let document = gateway.get("/openapi.json").await.text().await.unwrap();
     let document: Value = serde_json::from_str(&document).unwrap();
     let mut reasons = 0;

@@ -137,7 +137,12 @@ impl Of<'_> {
             headers,
             ..
         } = self.route.operation;
-        let in_path = path.iter().map(|field| parameter("path", field, None));
+        let in_path = path.iter().map(|field| {
+            let route = self.route.path;
+            let mut found = self.own().filter(|example| example.answer.status == 200);
+            let sent = found.find_map(|example| example.in_path(route, field.name));
+            parameter("path", field, sent)
+        });
         let in_query = query.iter().map(|field| {
             let sent = self.own().find_map(|example| example.query(field.name));
             parameter("query", field, sent)
@@ -151,8 +156,8 @@ impl Of<'_> {
 
     fn request_body(&self) -> Value {
         let schema = object("", self.route.operation.body);
-        // What is sent wrongly on purpose shows among the problems.
-        let good = self.own().filter(|example| example.answer.status != 400);
+        // What is refused shows among the problems.
+        let good = self.own().filter(|example| example.answer.status == 200);
         let examples = shown(good, |example| example.body.as_ref());
         json!({"required": true, "content": {JSON: {"schema": schema, "examples": examples}}})
     }

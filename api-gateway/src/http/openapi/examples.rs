@@ -71,6 +71,13 @@ impl Example {
             .map(|(_, value)| value)
     }
 
+    /// What it has in the place of this parameter of the route.
+    pub(super) fn in_path(&self, route: &str, name: &str) -> Option<&str> {
+        let mut parts = self.split().0.split('/').zip(route.split('/'));
+        let parameter = format!("{{{name}}}");
+        parts.find_map(|(part, pattern)| (pattern == parameter).then_some(part))
+    }
+
     /// The request in one line.
     pub(in crate::http) fn request(&self) -> String {
         format!("{} {}", self.method, self.path)
