@@ -34,8 +34,8 @@ as the caller waits (`Prefer`). `GET /sagas/{id}` tells what becomes of it, and 
 `GET /sagas/{id}/events` tells it as it happens. `POST` with an `Idempotency-Key` may be sent again.
 
 **Bodies** are JSON objects of at most 16384 bytes, whatever their content type says. Unknown fields \
-and parameters are passed over; one given twice is refused, and an empty parameter is as good as \
-none. `userId` and `ticketId` are the caller's own numbers, any from 0 to 2^64-1, as a number or a \
+and parameters are passed over; one given twice is refused, and an empty parameter of a query is as \
+good as none. `userId` and `ticketId` are the caller's own numbers, any from 0 to 2^64-1, as a number or a \
 string; all other ids are UUIDs.";
 
 /// OpenAPI 3.1, of these routes.

@@ -91,14 +91,18 @@ impl Field {
 
 /// How long the caller waits; every route that changes something knows it.
 const PREFER: Field = optional("Prefer", "Prefer").about(
-    "RFC 7240: `wait=N` to wait N seconds for the outcome, up to the gateway's own limit, or \
-     `respond-async` for none; `Preference-Applied` says what was honoured",
+    "RFC 7240: `wait=N` to wait N seconds for the outcome, or `respond-async` for none; with both, N \
+     seconds. Without it, or with more than that, the gateway waits as long as it is set to, 10 \
+     seconds by default. `Preference-Applied` says what was honoured. What has ended already is \
+     answered at once",
 );
 const TRACEPARENT: Field =
     optional("traceparent", "Text").about("W3C Trace Context: the saga's messages carry it on");
 const IDEMPOTENCY_KEY: Field = optional("Idempotency-Key", "IdempotencyKey").about(
     "Names the saga: a request that is sent again with it, to any replica and at any time later, \
-     is the same saga and gets the same answer",
+     is the same saga and gets the same answer. A key is of one caller and one route; another request \
+     is one whose known fields have other values. What changes or deletes by id needs no key and \
+     takes none: sent twice, it is as if sent once",
 );
 const RUN_KEY: Field = optional("Idempotency-Key", "IdempotencyKey").about(
     "Names the run: a request that is sent again with it begins nothing and tells how far that is. \
@@ -111,10 +115,11 @@ pub(super) const ACCEPT_LANGUAGE: Field = optional("Accept-Language", "AcceptLan
 pub(super) const ID: Field = required("id", "Uuid");
 /// Of every list of objects.
 pub(super) const PAGE_NUMBER: Field =
-    optional("pageNum", "WholeNumber").about("From 1; below is 1");
+    optional("pageNum", "WholeNumber").about("A number from 1; below is 1");
 pub(super) const PAGE_SIZE: Field =
-    optional("pageSize", "WholeNumber").about("1 to 100; anything else is 10");
-pub(super) const KEYWORD: Field = optional("keyword", "Text").about("Any id of the object");
+    optional("pageSize", "WholeNumber").about("A number from 1 to 100; any other number is 10");
+pub(super) const KEYWORD: Field =
+    optional("keyword", "Text").about("Any id of the object, in full; what is no id finds nothing");
 
 /// The one reason for which what always works is refused.
 pub(super) const LATE: &[Reason] = &[Reason::DEADLINE_EXCEEDED];

@@ -106,7 +106,7 @@ const OBJECTS: &[(&str, &str, &[Field])] = &[
     (
         "DoneAll",
         "All of it is done",
-        &[many("sagaIds", "Uuid").about("The sagas that did it, one for each id that was sent")],
+        &[many("sagaIds", "Uuid").about("The sagas that did it, one for each different id that was sent")],
     ),
     (
         "Running",
@@ -116,7 +116,7 @@ const OBJECTS: &[(&str, &str, &[Field])] = &[
             has("status", "StillRunning"),
             perhaps("userTicketId", "Uuid").about("The ticket that it is about, if known"),
             field("sagaIds", Kind::Many("Uuid"), false)
-                .about("Of a batch: the sagas that do it, one for each id that was sent"),
+                .about("Of a batch: the sagas that do it, one for each different id that was sent; it is done when all of them have ended, and `Location` is the first"),
         ],
     ),
     (
@@ -340,7 +340,7 @@ fn of_problems() -> Value {
         "HttpStatus": {"type": "integer", "minimum": 400, "maximum": 599},
         "Code": {
             "type": "integer",
-            "description": "The original's: 409 refused, 1001 message handling failed, 1002 busy, \
+            "description": "The original's: 403 forbidden, 409 refused, 1001 message handling failed, 1002 busy, \
                             1003 invalid parameter, 1007 not found",
         },
     })

@@ -34,7 +34,7 @@ pub(in crate::http) const ROLLBACK: Operation =
         .refused_with(LATE);
 pub(in crate::http) const BATCH: Operation =
     Operation::saga("deleteRegistrations", "Delete registrations", "DoneAll")
-        .about("Each by a saga of its own; unknown ids are passed over.")
+        .about("Each by a saga of its own; that of an unknown id does nothing, with success.")
         .body(&[required("ids", "UuidList")])
         .refused_with(LATE)
         .fails_with(failures::OF_A_DELETION);

@@ -41,7 +41,8 @@ pub(in crate::http) const GET: Operation =
     Operation::stream("watchSaga", "A saga as it happens, up to its end")
         .path(&[PATH_ID])
         .headers(&[
-            optional("Last-Event-ID", "Text").about("Goes on after this event"),
+            optional("Last-Event-ID", "Text")
+                .about("Goes on after this event; from the beginning if the saga has none such"),
             ACCEPT_LANGUAGE,
         ])
         .fails_with(failures::OF_A_SAGA);
