@@ -60,7 +60,7 @@ const SAGA: [Field; 11] = [
     has("sagaId", "Uuid"),
     has("saga", "Text").about("Its kind, by the command that starts it"),
     has("status", "SagaStatus"),
-    or_null("reason", "Text").about("Why it was refused"),
+    or_null("reason", "Text").about("Why it was refused: one of those at `/problems/refused`, or `not_found`, which was answered as 404"),
     or_null("waitingFor", "WaitingFor").about("The step that has to come, while it runs"),
     or_null("startedAt", "Timestamp"),
     or_null("endedAt", "Timestamp"),
