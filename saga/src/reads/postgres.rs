@@ -1,5 +1,5 @@
-//! One page of a table in PostgreSQL, or the user of one row. The statement has only the conditions that are asked for, so
-//! that each plan looks into the index that fits.
+//! One page of a table in PostgreSQL, or the user of one row. A page's statement has only the
+//! conditions that are asked for, so that each plan looks into the index that fits.
 
 use events::UserId;
 use events::query::{Listing, Page};

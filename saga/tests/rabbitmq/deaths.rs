@@ -60,6 +60,7 @@ async fn is_parked_without(neighbours: &[EventId], poison: EventId, broker: &Bro
         let ids = neighbours.iter().chain([&poison]).map(EventId::to_string);
         assert!(ids.into_iter().any(|known| known == id.as_str()), "{id}");
     }
+    assert_eq!(broker.depth(PURCHASE).await, 0);
 }
 
 /// A process works until the event kills it, or until that is parked.

@@ -5,12 +5,12 @@ use axum::response::Response;
 use saga::dead_letters::newest;
 
 use super::view::{Entry, List};
-use super::{OF_A_LOOK, bounds};
+use super::{OF_A_LOOK, page};
 use crate::auth::Caller;
 use crate::http::Gateway;
 use crate::http::envelope::success;
 use crate::http::openapi::{Operation, PAGE_NUMBER, PAGE_SIZE};
-use crate::http::parameters::{Parameters, RawParameters};
+use crate::http::parameters::RawParameters;
 use crate::http::problem::Problem;
 
 pub(in crate::http) const GET: Operation = Operation::list(
@@ -28,9 +28,7 @@ pub(in crate::http) async fn get(
     raw: RawParameters,
 ) -> Result<Response, Problem> {
     caller.check_operator()?;
-    let mut parameters = Parameters::parse(raw)?;
-    let (skip, limit) = bounds(parameters.page());
-    parameters.check()?;
+    let (skip, limit) = page(raw)?;
     let look = gateway
         .dead_letters()
         .look(move |letters| Box::pin(newest(letters, skip.saturating_add(limit))));

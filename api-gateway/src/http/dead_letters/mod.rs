@@ -13,6 +13,7 @@ use saga::dead_letters::DeadLetterError;
 use saga::failure::chain;
 
 use super::idempotency;
+use super::parameters::{Parameters, RawParameters};
 use super::problem::{FieldError, Problem};
 use super::texts::kinds::{INVALID, NOT_FOUND, ProblemKind, UNAVAILABLE};
 use super::texts::{Text, details};
@@ -28,6 +29,14 @@ fn bounds(page: Page) -> (usize, usize) {
     let size = usize::try_from(page.size).unwrap_or(usize::MAX);
     let before = usize::try_from(page.number - 1).unwrap_or(usize::MAX);
     (before.saturating_mul(size), size)
+}
+
+/// The page that a list without conditions is asked for.
+fn page(raw: RawParameters) -> Result<(usize, usize), Problem> {
+    let mut parameters = Parameters::parse(raw)?;
+    let page = bounds(parameters.page());
+    parameters.check()?;
+    Ok(page)
 }
 
 /// A problem with this one field.

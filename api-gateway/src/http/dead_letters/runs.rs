@@ -11,12 +11,12 @@ use saga::dead_letters::Entry;
 use uuid::Uuid;
 
 use super::view::{List, RunView};
-use super::{OF_ONE, OF_THIS_GATEWAY, bounds, wrong};
+use super::{OF_ONE, OF_THIS_GATEWAY, page, wrong};
 use crate::auth::Caller;
 use crate::http::Gateway;
 use crate::http::envelope::success;
 use crate::http::openapi::{Field, Operation, PAGE_NUMBER, PAGE_SIZE, required};
-use crate::http::parameters::{Parameters, RawParameters};
+use crate::http::parameters::RawParameters;
 use crate::http::problem::Problem;
 use crate::http::texts::details::{self, UUID};
 
@@ -63,14 +63,12 @@ pub(in crate::http) async fn list(
     raw: RawParameters,
 ) -> Result<Response, Problem> {
     caller.check_operator()?;
-    let mut parameters = Parameters::parse(raw)?;
-    let (skip, limit) = bounds(parameters.page());
-    parameters.check()?;
+    let (skip, limit) = page(raw)?;
     let runs = gateway.dead_letters().runs();
-    let page = runs.iter().skip(skip).take(limit);
+    let shown = runs.iter().skip(skip).take(limit);
     Ok(success(List {
         total: runs.len(),
-        list: page.map(|run| RunView::of(run, run.state())).collect(),
+        list: shown.map(|run| RunView::of(run, run.state())).collect(),
     }))
 }
 

@@ -1,0 +1,167 @@
+use events::{Message, PurchaseAndRegister, UserId, UserTicketId};
+
+use super::*;
+
+fn event() -> Event {
+    let saga_id = SagaId::mint();
+    let message = Message::from(PurchaseAndRegister {
+        user_id: UserId(1),
+        ticket_id: events::TicketId(2),
+        user_ticket_id: UserTicketId::mint(),
+    });
+    Event {
+        id: Event::id_of(saga_id, message.message_type()),
+        source: "api-gateway".into(),
+        time: Timestamp::now(),
+        saga_id,
+        causation_id: None,
+        traceparent: None,
+        reply_to: None,
+        deadline: None,
+        message,
+    }
+}
+
+fn packs(backlog: &mut Backlog, packing: &Packing) -> Vec<Pack> {
+    std::iter::from_fn(|| backlog.next(packing, &mut Entrance::default())).collect()
+}
+
+fn filled(events: &[Event]) -> Backlog {
+    let mut backlog = Backlog::default();
+    for event in events {
+        backlog.push(1, Parcel::of(event));
+    }
+    backlog
+}
+
+#[test]
+fn a_lone_event_travels_as_it_is() {
+    let event = event();
+    let packs = packs(
+        &mut filled(std::slice::from_ref(&event)),
+        &Packing::default(),
+    );
+    assert_eq!(packs.len(), 1);
+    assert_eq!(packs[0].body, event.to_json());
+    let content_type = packs[0].properties.content_type().as_ref().unwrap();
+    assert_eq!(content_type.as_str(), EVENT_CONTENT_TYPE);
+    assert!(packs[0].properties.headers().is_none());
+}
+
+#[test]
+fn what_waits_for_the_same_address_is_one_message_and_comes_apart_again() {
+    let events: Vec<_> = (0..5).map(|_| event()).collect();
+    let packs = packs(&mut filled(&events), &Packing::default());
+    assert_eq!(packs.len(), 1);
+    let content_type = packs[0].properties.content_type().as_ref().unwrap();
+    assert_eq!(content_type.as_str(), BATCH_CONTENT_TYPE);
+    let headers = packs[0].properties.headers().as_ref().unwrap();
+    let count = headers.inner().get(EVENTS_HEADER);
+    assert_eq!(count, Some(&AMQPValue::LongInt(5)));
+    let decoded: Vec<_> = decode(&packs[0].body)
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(decoded, events);
+}
+
+#[test]
+fn a_message_is_bounded_by_events_and_by_bytes() {
+    let events: Vec<_> = (0..5).map(|_| event()).collect();
+    let sizes = |packing: Packing| -> Vec<usize> {
+        let packs = packs(&mut filled(&events), &packing);
+        packs.iter().map(|pack| pack.calls[0].1).collect()
+    };
+    assert_eq!(sizes(Packing::of(2)), [2, 2, 1]);
+    assert_eq!(sizes(Packing::of(1)), [1; 5]);
+    let two_events = Packing {
+        max_message_bytes: 2 * events[0].to_json().len() + 50,
+        ..Packing::default()
+    };
+    assert_eq!(sizes(two_events), [2, 2, 1]);
+    let less_than_one = Packing {
+        max_message_bytes: 10,
+        ..Packing::default()
+    };
+    assert_eq!(sizes(less_than_one), [1; 5]);
+}
+
+#[test]
+fn routes_take_turns_and_a_copy_travels_alone() {
+    let mut backlog = filled(&[event(), event(), event()]);
+    let mut for_a_gateway = Parcel::of(&event());
+    for_a_gateway.address = Address::Route(Route {
+        class: events::Class::Event,
+        key: "TicketDeleted.g1".into(),
+    });
+    backlog.push(2, for_a_gateway);
+    let mut copy = Parcel::of(&event());
+    copy.address = Address::Queue {
+        exchange: "saga.retry.1s".into(),
+        key: "q".into(),
+    };
+    backlog.push(3, copy);
+    let packs = packs(&mut backlog, &Packing::of(2));
+    let order: Vec<_> = packs.iter().map(|pack| pack.calls.clone()).collect();
+    let expected = [[(3, 1)], [(1, 2)], [(2, 1)], [(1, 1)]];
+    assert_eq!(order, expected);
+    assert!(backlog.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_wait_for_the_entrance_to_open_and_results_and_full_messages_do_not() {
+    let packing = Packing::of(3);
+    let mut entrance = Entrance::default();
+    let mut sent = |backlog: &mut Backlog| -> Vec<usize> {
+        let packs = std::iter::from_fn(|| backlog.next(&packing, &mut entrance));
+        packs.map(|pack| pack.calls[0].1).collect()
+    };
+    let mut backlog = filled(&[event(), event()]);
+    assert_eq!(sent(&mut backlog), [2]);
+    backlog.push(1, Parcel::of(&event()));
+    assert!(sent(&mut backlog).is_empty());
+    let mut result = Parcel::of(&event());
+    result.address = Address::Route(Route {
+        class: events::Class::Event,
+        key: "TicketPurchased".into(),
+    });
+    backlog.push(2, result);
+    assert_eq!(sent(&mut backlog), [1]);
+    backlog.push(1, Parcel::of(&event()));
+    assert!(sent(&mut backlog).is_empty());
+    backlog.push(1, Parcel::of(&event()));
+    assert_eq!(sent(&mut backlog), [3]);
+    assert!(backlog.is_empty());
+}
+
+#[test]
+fn a_message_knows_how_many_events_of_each_call_it_holds() {
+    let mut backlog = Backlog::default();
+    for call in [7, 7, 8, 9, 9] {
+        backlog.push(call, Parcel::of(&event()));
+    }
+    let pack = backlog
+        .next(&Packing::default(), &mut Entrance::default())
+        .unwrap();
+    assert_eq!(pack.calls, [(7, 2), (8, 1), (9, 2)]);
+}
+
+#[test]
+fn a_bad_event_of_a_pack_keeps_its_letters_and_harms_no_neighbour() {
+    let good = event();
+    let bad = br#"{"specversion" :"9.9", "n": 1.50}"#;
+    let body = [b"[", good.to_json().as_slice(), b", ", bad, b"]"].concat();
+    assert_eq!(take_apart(&body)[1], bad);
+    let decoded = decode(&body);
+    assert_eq!(decoded[0].as_ref().unwrap(), &good);
+    decoded[1].as_ref().unwrap_err();
+}
+
+#[test]
+fn what_is_no_json_is_one_event_that_will_not_decode() {
+    for body in [&b"hello"[..], b"[1, 2", b"", b"\xff\xfe"] {
+        assert_eq!(take_apart(body), [body]);
+        assert!(decode(body)[0].is_err());
+    }
+    assert!(take_apart(b"[]").is_empty());
+}
