@@ -34,6 +34,7 @@ use self::template::{INSTANCE, Template};
 use crate::failure::BenchError;
 use crate::meter::{Load, Measured, Meter};
 use crate::process::Process;
+use crate::system::until_up;
 
 /// How long after its load a relayed saga may still be on its way.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -123,8 +124,7 @@ async fn declare(url: &str, namespace: &str) -> Result<(), BenchError> {
         ..RabbitMqConfig::new(url, "bench")
     };
     let bus = RabbitMqBus::start(config, &tasks)?;
-    // A sender that is gone is a bus that crashed, and then the hops do not find their queues.
-    let _ = bus.health().wait_for(saga::bus::Health::is_up).await;
+    until_up(&*bus).await;
     bus.close().await;
     Ok(())
 }

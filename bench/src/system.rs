@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use saga::Tasks;
-use saga::bus::Bus;
+use saga::bus::{Bus, Health};
 use saga::rabbitmq::{Packing, RabbitMqBus, RabbitMqConfig};
 use tokio::process::Command;
 
@@ -160,6 +160,7 @@ impl<'a> System<'a> {
             ..RabbitMqConfig::new(home.amqp_url.clone(), "bench")
         };
         let bus: Arc<dyn Bus> = RabbitMqBus::start(config, &tasks)?;
+        until_up(&*bus).await;
         let generator = Generator::start(Arc::clone(&bus), home.book.clone(), &tasks).await?;
         Ok(Self {
             home,
@@ -212,6 +213,12 @@ impl<'a> System<'a> {
         self.bus.close().await;
         Ok(self.tasks.join(STOP_LIMIT).await?)
     }
+}
+
+/// Waits until the bus takes messages; it would refuse them after a moment.
+pub(crate) async fn until_up(bus: &dyn Bus) {
+    // A sender that is gone is a bus that crashed, and its user will find that nothing works.
+    let _ = bus.health().wait_for(Health::is_up).await;
 }
 
 /// An address that nobody listens on.

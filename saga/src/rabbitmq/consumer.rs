@@ -6,7 +6,9 @@
 //!
 //! What came back twice may be what takes the process down, and a message in hand then uses up one
 //! of its deliveries, guilty or not. So such a pack is not handled but taken apart, and such an event
-//! is handed out while nothing else of its queue is in hand here.
+//! is handed out while nothing else of its queue is in hand here. A session begins with one message
+//! in hand and takes more when it has seen one that is above suspicion: or else whatever stands beside
+//! a suspect would lose a delivery with every process that the suspect takes down.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,16 +39,8 @@ pub(super) struct WorkConsumer {
     in_hand: InHand,
     /// The session that delivered what is in hand.
     epoch: u64,
-    /// What has to be done before another message is taken.
-    first: Option<First>,
-}
-
-#[derive(Clone, Copy)]
-enum First {
-    /// A suspect pack.
-    TakeApart(DeliveryTag),
-    /// Consuming with less, or again with all.
-    Reopen(Pace),
+    /// A suspect pack, to be taken apart before another message is taken.
+    suspect: Option<DeliveryTag>,
 }
 
 impl WorkConsumer {
@@ -63,7 +57,7 @@ impl WorkConsumer {
             settings: Arc::clone(settings),
             in_hand: InHand::default(),
             epoch: 0,
-            first: None,
+            suspect: None,
         }
     }
 
@@ -72,7 +66,7 @@ impl WorkConsumer {
         if self.subscription.epoch() != self.epoch {
             self.epoch = self.subscription.epoch();
             self.in_hand.forget();
-            self.first = None;
+            self.suspect = None;
         }
     }
 
@@ -80,18 +74,18 @@ impl WorkConsumer {
         self.forget_what_was_taken_back();
         let is_suspect = comebacks(&message.properties) >= COMEBACKS_OF_A_SUSPECT;
         if is_suspect && take_apart(&message.data).len() > 1 {
-            let pack = self.in_hand.take(message, 1);
-            self.first = Some(First::TakeApart(pack));
+            self.suspect = Some(self.in_hand.take(message, 1));
             return;
         }
         match (self.subscription.pace(), is_suspect) {
             (Some(Pace::Full), true) => {
-                // It is left to the broker, with all that came along, and comes again alone.
-                self.first = Some(First::Reopen(Pace::Single));
+                let queue = self.subscription.queue();
+                warn!(queue, "an event came back twice; it is handed out alone");
+                self.subscription.turn(Pace::Single, Some(message));
                 return;
             }
             // Suspects were returned to the head of the queue, so they are through.
-            (Some(Pace::Single), false) => self.first = Some(First::Reopen(Pace::Full)),
+            (Some(Pace::Single), false) => self.subscription.turn(Pace::Full, None),
             _ => {}
         }
         let attempts = attempts(&message.properties);
@@ -104,35 +98,23 @@ impl WorkConsumer {
         }));
     }
 
-    async fn do_first(&mut self) {
-        self.forget_what_was_taken_back();
-        match self.first {
-            Some(First::TakeApart(tag)) => self.take_apart(tag).await,
-            Some(First::Reopen(pace)) => {
-                if pace == Pace::Single {
-                    let queue = self.subscription.queue();
-                    warn!(queue, "an event came back twice; it is handed out alone");
-                }
-                self.subscription.reopen(pace);
-            }
-            None => {}
-        }
-        self.first = None;
-    }
-
     /// Publishes each event of the suspect alone to the queue, then acknowledges the pack.
-    async fn take_apart(&mut self, tag: DeliveryTag) {
-        let Some((pack, _)) = self.in_hand.event(tag) else {
+    async fn take_suspect_apart(&mut self) {
+        self.forget_what_was_taken_back();
+        let Some(tag) = self.suspect else {
             return;
         };
-        let queue = self.subscription.queue();
-        let copies = split(pack, queue);
-        let events = copies.len();
-        warn!(
-            queue,
-            events, "a pack came back twice; its events are tried one by one"
-        );
-        self.publish_then_settle(&[tag], copies).await;
+        if let Some((pack, _)) = self.in_hand.event(tag) {
+            let queue = self.subscription.queue();
+            let copies = split(pack, queue);
+            let events = copies.len();
+            warn!(
+                queue,
+                events, "a pack came back twice; its events are tried one by one"
+            );
+            self.publish_then_settle(&[tag], copies).await;
+        }
+        self.suspect = None;
     }
 
     /// Publishes copies until they are confirmed, or until the broker has taken the originals back.
@@ -196,10 +178,10 @@ impl Consumer for WorkConsumer {
     async fn receive(&mut self, max: usize) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
         while deliveries.is_empty() {
-            self.do_first().await;
+            self.take_suspect_apart().await;
             let message = self.subscription.next().await;
             self.accept(message, &mut deliveries);
-            while self.first.is_none() && deliveries.len() < max {
+            while self.suspect.is_none() && deliveries.len() < max {
                 let Some(message) = self.subscription.next_ready() else {
                     break;
                 };

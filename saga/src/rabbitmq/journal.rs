@@ -17,7 +17,6 @@ use tracing::error;
 use super::copy::{header, integer};
 use super::in_hand::Acknowledgement;
 use super::pack::decode;
-use super::spec::Pace;
 use super::subscription::Subscription;
 use crate::bus::{JournalPage, JournalPosition, JournalReader};
 
@@ -79,7 +78,7 @@ impl StreamReader {
                 // The session has ended; there will be another.
                 Ok(None) => {}
                 Err(_) if self.proof_due.is_some() => self.start_over(),
-                Err(_) => self.subscription.reopen(Pace::Full),
+                Err(_) => self.subscription.reopen(),
             }
         }
     }
@@ -93,7 +92,7 @@ impl StreamReader {
              it is read from its start"
         );
         self.next.store(0, Ordering::Relaxed);
-        self.subscription.reopen(Pace::Full);
+        self.subscription.reopen();
     }
 
     fn accept(&mut self, message: &Delivery, page: &mut JournalPage) {

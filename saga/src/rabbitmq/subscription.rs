@@ -6,14 +6,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
+use lapin::Channel;
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::connection::Trouble;
 use super::in_hand::Acknowledgement;
-use super::spec::{Opened, Pace, Spec};
+use super::spec::{Opened, Pace, Spec, Turning};
 use super::supervisor::Registration;
 use crate::bus::TopologyError;
 
@@ -33,7 +34,7 @@ pub(super) struct Report {
 pub(super) enum End {
     Trouble(Trouble),
     /// Nothing is wrong; it wants another one.
-    Reopen(Pace),
+    Reopen,
 }
 
 /// Where the newest session waits for its consumer. One that is busy over many reconnects finds one
@@ -107,8 +108,21 @@ pub(super) struct Subscription {
     queue: String,
     slot: Arc<Slot<Session>>,
     reports: mpsc::UnboundedSender<Report>,
-    current: Option<Session>,
+    current: Option<Current>,
     epoch: u64,
+}
+
+/// The session that a consumer takes messages from.
+struct Current {
+    number: u64,
+    channel: Channel,
+    state: State,
+}
+
+enum State {
+    Delivering(Opened),
+    /// It will deliver at another pace.
+    Turning(Turning),
 }
 
 impl Subscription {
@@ -124,12 +138,15 @@ impl Subscription {
     /// Whether the session that delivered last still stands.
     pub(super) fn is_alive(&self) -> bool {
         let session = self.current.as_ref();
-        session.is_some_and(|session| session.opened.channel.status().connected())
+        session.is_some_and(|session| session.channel.status().connected())
     }
 
-    /// How the session that delivers was opened.
+    /// How much the session that delivers has in hand at a time.
     pub(super) fn pace(&self) -> Option<Pace> {
-        self.current.as_ref().map(|session| session.opened.pace)
+        match &self.current.as_ref()?.state {
+            State::Delivering(opened) => Some(opened.pace),
+            State::Turning(_) => None,
+        }
     }
 
     /// The next message, over as many sessions as it takes. Dropping the future loses nothing.
@@ -144,27 +161,58 @@ impl Subscription {
 
     /// Waits for a session to take messages from; for ever, if the bus is closed.
     pub(super) async fn connected(&mut self) {
-        if self.current.is_some() && !self.is_alive() {
-            self.give_up(self.cancelled());
+        loop {
+            if self.current.is_some() && !self.is_alive() {
+                self.give_up(self.cancelled());
+            }
+            match &mut self.current {
+                None => self.enter(self.slot.take().await),
+                Some(Current {
+                    state: State::Delivering(_),
+                    ..
+                }) => return,
+                Some(Current {
+                    state: State::Turning(turning),
+                    ..
+                }) => match turning.await {
+                    Ok(opened) => self.go_on(opened),
+                    Err(trouble) => self.give_up(trouble),
+                },
+            }
         }
-        if self.current.is_none() {
-            let session = self.slot.take().await;
-            self.epoch = session.number;
-            self.current = Some(session);
+    }
+
+    fn enter(&mut self, Session { opened, number }: Session) {
+        self.epoch = number;
+        self.current = Some(Current {
+            number,
+            channel: opened.channel.clone(),
+            state: State::Delivering(opened),
+        });
+    }
+
+    fn go_on(&mut self, opened: Opened) {
+        if let Some(session) = &mut self.current {
+            session.state = State::Delivering(opened);
+        }
+    }
+
+    fn delivering(&mut self) -> Option<&mut Opened> {
+        match &mut self.current.as_mut()?.state {
+            State::Delivering(opened) => Some(opened),
+            State::Turning(_) => None,
         }
     }
 
     /// The next message of this session, or none if it has ended.
     pub(super) async fn next_of_session(&mut self) -> Option<Delivery> {
-        let session = self.current.as_mut()?;
-        let next = session.opened.deliveries.next().await;
+        let next = self.delivering()?.next().await;
         self.delivered(next)
     }
 
     /// The next message if it is there already.
     pub(super) fn next_ready(&mut self) -> Option<Delivery> {
-        let session = self.current.as_mut()?;
-        let next = session.opened.deliveries.next().now_or_never()?;
+        let next = self.delivering()?.next().now_or_never()?;
         self.delivered(next)
     }
 
@@ -189,14 +237,26 @@ impl Subscription {
         {
             let options = BasicAckOptions { multiple };
             // The first poll hands the frame over; what remains would wait for the socket.
-            let channel = &session.opened.channel;
-            let _ = channel.basic_ack(delivery_tag, options).now_or_never();
+            let acknowledging = session.channel.basic_ack(delivery_tag, options);
+            let _ = acknowledging.now_or_never();
         }
     }
 
     /// Asks for another session. What is not settled by now comes again.
-    pub(super) fn reopen(&mut self, pace: Pace) {
-        self.leave(End::Reopen(pace));
+    pub(super) fn reopen(&mut self) {
+        self.leave(End::Reopen);
+    }
+
+    /// Goes on at another pace, within the session. With one message at a time, this one and all that
+    /// are not taken yet come again.
+    pub(super) fn turn(&mut self, pace: Pace, untaken: Option<Delivery>) {
+        self.current = self.current.take().map(|session| Current {
+            state: match session.state {
+                State::Delivering(opened) => State::Turning(opened.turn(pace, untaken)),
+                turning @ State::Turning(_) => turning,
+            },
+            ..session
+        });
     }
 
     fn cancelled(&self) -> Trouble {

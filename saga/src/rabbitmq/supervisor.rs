@@ -223,10 +223,7 @@ impl Supervisor {
             return Ok(());
         };
         match end {
-            End::Reopen(pace) => {
-                self.registered[place].spec.set_pace(pace);
-                self.open(place).await
-            }
+            End::Reopen => self.open(place).await,
             End::Trouble(_) if !self.is_connected() => Err(Trouble::Lost),
             End::Trouble(trouble) => {
                 self.registered[place].lose(trouble);

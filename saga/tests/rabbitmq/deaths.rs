@@ -11,7 +11,7 @@ use saga::rabbitmq::topology::WORK_DELIVERY_LIMIT;
 use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig, TopologyMode};
 
 use crate::broker::{Broker, PURCHASE, commands, publish_singly, purchases, until_up, with_broker};
-use crate::proxy::proxied;
+use crate::proxy::{Proxy, proxied};
 
 const PARKED: &str = "ticket-worker.PurchaseAndRegister.dlq";
 
@@ -35,10 +35,97 @@ async fn an_event_that_kills_its_process_each_time_is_parked_and_those_beside_it
     .await;
 }
 
+#[tokio::test]
+async fn a_process_that_dies_of_an_event_costs_no_other_a_delivery() {
+    with_broker(async |broker| {
+        publish_singly(&*broker.bus().await, &commands(5)).await;
+        for events in [5, 5, 1] {
+            Process::with(events, broker).await.die();
+            until_depth(broker, 5).await;
+        }
+        let mut deliveries = Vec::new();
+        for _ in 0..5 {
+            let message = broker.get(PURCHASE).await;
+            let headers = message.properties.headers().as_ref().unwrap().inner();
+            deliveries.push(headers["x-delivery-count"].clone());
+        }
+        let [two, three] = [2, 3].map(AMQPValue::LongLongInt);
+        deliveries.sort_by_key(|deliveries| *deliveries == three);
+        assert_eq!(
+            deliveries,
+            [&two, &two, &two, &two, &three].map(Clone::clone)
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_in_full_swing_gives_back_what_comes_beside_what_may_take_it_down() {
+    with_broker(async |broker| {
+        let bus = broker.bus().await;
+        publish_singly(&*bus, &commands(5)).await;
+        Process::with(5, broker).await.die();
+        until_depth(broker, 5).await;
+        let dying = Process::with(5, broker).await;
+        let mut running = purchases(&*bus).await;
+        publish_singly(&*bus, &commands(2)).await;
+        for _ in 0..2 {
+            settle(&mut *running, 1).await;
+        }
+        dying.die();
+        assert_eq!(running.receive(10).await.len(), 1);
+        assert_eq!(broker.depth(PURCHASE).await, 4);
+    })
+    .await;
+}
+
+/// Has taken events and handled none.
+struct Process {
+    line: Proxy,
+    tasks: Tasks,
+    _consumer: Box<dyn Consumer>,
+}
+
+impl Process {
+    async fn with(events: usize, broker: &Broker) -> Self {
+        let (line, config) = proxied(broker).await;
+        let tasks = Tasks::new();
+        let bus = RabbitMqBus::start(config, &tasks).unwrap();
+        until_up(&*bus).await;
+        let mut consumer = purchases(&*bus).await;
+        let mut taken = 0;
+        while taken < events {
+            taken += consumer.receive(10).await.len();
+        }
+        Self {
+            line,
+            tasks,
+            _consumer: consumer,
+        }
+    }
+
+    fn die(self) {
+        self.line.cut();
+        self.tasks.stop();
+    }
+}
+
+async fn settle(consumer: &mut dyn Consumer, events: usize) {
+    let taken = consumer.receive(events).await;
+    let settled = taken.iter().map(|taken| (taken.tag, Settlement::Done));
+    consumer.settle(settled.collect()).await;
+}
+
+async fn until_depth(broker: &Broker, events: u32) {
+    while broker.depth(PURCHASE).await != events {
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn is_parked_without(neighbours: &[EventId], poison: EventId, broker: &Broker) {
     let (mut done, mut deaths) = (HashSet::new(), 0);
     while broker.depth(PARKED).await == 0 {
-        assert!(deaths <= WORK_DELIVERY_LIMIT, "it goes on for ever");
+        assert!(deaths <= WORK_DELIVERY_LIMIT + 1, "it goes on for ever");
         deaths += i64::from(process_dies(broker, poison, &mut done).await);
     }
     println!("parked after {deaths} deaths");
