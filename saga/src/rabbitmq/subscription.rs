@@ -120,7 +120,7 @@ struct Current {
 }
 
 enum State {
-    Delivering(Opened),
+    Delivering(Box<Opened>),
     /// It will deliver at another pace.
     Turning(Turning),
 }
@@ -187,13 +187,13 @@ impl Subscription {
         self.current = Some(Current {
             number,
             channel: opened.channel.clone(),
-            state: State::Delivering(opened),
+            state: State::Delivering(Box::new(opened)),
         });
     }
 
     fn go_on(&mut self, opened: Opened) {
         if let Some(session) = &mut self.current {
-            session.state = State::Delivering(opened);
+            session.state = State::Delivering(Box::new(opened));
         }
     }
 
