@@ -18,15 +18,9 @@ pub trait Decider: Send + Sync + 'static {
     const SERVICE: Service;
     /// What the rules need to know about the world for a batch of events, read from the store
     /// before and kept up to date while the batch is decided.
-    type Facts: Default + Send + Sync;
+    type Facts: Send + Sync;
     /// A change to the participant's own data, committed together with the decision.
     type Effect: Send + Sync;
-
-    /// Whether the first decision about this event needs no facts.
-    fn needs_no_facts(&self, event: &Event) -> bool {
-        let _ = event;
-        false
-    }
 
     /// A forward step or a finish that this saga has not decided yet. A finish may not be refused.
     fn decide(
@@ -134,8 +128,8 @@ impl<E> Changes<E> {
     }
 }
 
-/// What the store knew before the batch. The default is of a store that knows nothing of it.
-#[derive(Debug, Default)]
+/// What the store knew before the batch.
+#[derive(Debug)]
 pub struct Snapshot<F> {
     pub decisions: HashMap<SagaId, Decision>,
     pub facts: F,

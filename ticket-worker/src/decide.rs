@@ -67,13 +67,6 @@ impl Decider for TicketDecider {
     type Facts = Tickets;
     type Effect = Effect;
 
-    fn needs_no_facts(&self, event: &Event) -> bool {
-        matches!(
-            event.message,
-            Message::PurchaseAndRegister(_) | Message::AddTicket(_)
-        )
-    }
-
     fn decide(
         &self,
         event: &Event,

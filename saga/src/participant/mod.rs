@@ -23,7 +23,7 @@ use crate::bus::{
     Bus, Consumer, Delivery, DeliveryTag, PublishError, Queue, Settlement, TopologyError,
 };
 use crate::database::limited;
-use crate::decision::{Decider, Moment, Snapshot, decide_batch};
+use crate::decision::{Decider, Moment, decide_batch};
 use crate::failure::{Failure, chain};
 use crate::retry::RetryPolicy;
 use crate::store::Store;
@@ -54,29 +54,7 @@ where
     C: Fn() -> Moment + Send + Sync + 'static,
 {
     async fn react(&self, events: &[Event]) -> Result<Vec<Event>, Failure> {
-        // Most events come once. What was decided before shows when it is committed again.
-        let mut firsts = events.iter();
-        if !events.is_empty() && firsts.all(|event| self.decider.needs_no_facts(event)) {
-            match self.decide(Snapshot::default(), events).await {
-                Err(Failure::Conflict) => {}
-                decided => return decided,
-            }
-        }
-        self.decide(self.store.load(events).await?, events).await
-    }
-}
-
-impl<D, S, C> Worker<D, S, C>
-where
-    D: Decider,
-    S: Store<D>,
-    C: Fn() -> Moment,
-{
-    async fn decide(
-        &self,
-        snapshot: Snapshot<D::Facts>,
-        events: &[Event],
-    ) -> Result<Vec<Event>, Failure> {
+        let snapshot = self.store.load(events).await?;
         let (changes, replies) = decide_batch(&self.decider, snapshot, events, &self.clock)?;
         if !changes.is_empty() {
             self.store.commit(&changes).await?;

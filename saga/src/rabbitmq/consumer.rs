@@ -6,9 +6,10 @@
 //!
 //! What came back twice may be what takes the process down, and a message in hand then uses up one
 //! of its deliveries, guilty or not. So such a pack is not handled but taken apart, and such an event
-//! is handed out while nothing else of its queue is in hand here. A session begins with one message
-//! in hand and takes more when it has seen one that is above suspicion: or else whatever stands beside
-//! a suspect would lose a delivery with every process that the suspect takes down.
+//! is handed out while nothing else of its queue is in hand here, if whoever consumes settles before it
+//! receives again. A session begins with one message in hand and takes more when it has seen one that
+//! is above suspicion: or else whatever stands beside a suspect would lose a delivery with every
+//! process that the suspect takes down.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,16 +78,16 @@ impl WorkConsumer {
             self.suspect = Some(self.in_hand.take(message, 1));
             return;
         }
-        match (self.subscription.pace(), is_suspect) {
-            (Some(Pace::Full), true) => {
-                let queue = self.subscription.queue();
-                warn!(queue, "an event came back twice; it is handed out alone");
-                self.subscription.turn(Pace::Single, Some(message));
-                return;
-            }
-            // Suspects were returned to the head of the queue, so they are through.
-            (Some(Pace::Single), false) => self.subscription.turn(Pace::Full, None),
-            _ => {}
+        if is_suspect && self.subscription.pace() == Some(Pace::Full) {
+            let queue = self.subscription.queue();
+            warn!(queue, "an event came back twice; it is handed out alone");
+            self.subscription.turn(Pace::Single, message);
+            return;
+        }
+        // Suspects were returned to the head of the queue, so they are through.
+        if !is_suspect && self.subscription.could_take_more() {
+            self.subscription.turn(Pace::Full, message);
+            return;
         }
         let attempts = attempts(&message.properties);
         let events = decode(&message.data);

@@ -12,7 +12,7 @@ use lapin::options::{
     BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueBindOptions,
     QueueDeclareOptions,
 };
-use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection};
 
 use super::connection::{Settings, Trouble, short, shortened};
@@ -58,103 +58,140 @@ enum Kind {
 pub(super) struct Opened {
     pub(super) pace: Pace,
     pub(super) channel: Channel,
-    deliveries: lapin::Consumer,
-    /// What was delivered at the pace before and comes first.
+    /// None while a single message is out that was taken from the other consumers before.
+    deliveries: Option<lapin::Consumer>,
+    /// Delivered to the consumers before; comes first.
     left_over: VecDeque<Delivery>,
+    /// How many consumers the channel has had before.
+    before: u32,
     consuming: Consuming,
 }
 
-/// A consumer that is about to have another pace.
+/// A consumer that is about to go on differently.
 pub(super) type Turning = BoxFuture<'static, Result<Opened, Trouble>>;
 
 impl Opened {
-    /// The next message. Dropping the future loses nothing.
+    /// The next message; none ever while it rests. Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> Option<lapin::Result<Delivery>> {
-        match self.left_over.pop_front() {
-            Some(delivery) => Some(Ok(delivery)),
-            None => self.deliveries.next().await,
+        match (self.left_over.pop_front(), &mut self.deliveries) {
+            (Some(delivery), _) => Some(Ok(delivery)),
+            (None, Some(deliveries)) => deliveries.next().await,
+            (None, None) => std::future::pending().await,
         }
     }
 
-    /// Consumes at another pace, on the same channel: what is in hand stays there, and can be settled.
-    /// With one message at a time, all others, `untaken` first, are back in their queue before the
-    /// broker hands out anything, because it works a channel's requests off in order. A new channel
-    /// could overtake the end of the old one, and be given what comes behind the messages that go back.
-    pub(super) fn turn(self, pace: Pace, untaken: Option<Delivery>) -> Turning {
+    /// Whether it takes one message at a time and could take more.
+    pub(super) fn could_take_more(&self) -> bool {
+        self.pace == Pace::Single && self.consuming.prefetch > 1
+    }
+
+    /// Whether nothing comes until it is told to [go on](Self::go_on).
+    pub(super) fn is_resting(&self) -> bool {
+        self.left_over.is_empty() && self.deliveries.is_none()
+    }
+
+    /// Goes on at another pace, this message first. On the same channel: what is in hand stays there,
+    /// and can be settled.
+    pub(super) fn turn(self, pace: Pace, first: Delivery) -> Turning {
         let queue = self.consuming.queue.clone();
-        let turned = self.try_turn(pace, untaken);
-        async move {
-            turned
-                .await
-                .map_err(|error| Trouble::of_consuming(&queue, error))
-        }
-        .boxed()
+        let turned = async move {
+            match pace {
+                Pace::Full => self.take_more(first).await,
+                Pace::Single => self.take_one(first).await,
+            }
+        };
+        told_of(queue, turned)
     }
 
-    async fn try_turn(mut self, pace: Pace, untaken: Option<Delivery>) -> lapin::Result<Self> {
-        let tag = self.consuming.tag(self.pace);
-        let options = BasicCancelOptions::default();
-        self.channel.basic_cancel(tag, options).await?;
-        let mut untaken = VecDeque::from_iter(untaken);
+    /// Takes one message at a time again, after the one that it had alone is settled.
+    pub(super) fn go_on(self) -> Turning {
+        let queue = self.consuming.queue.clone();
+        told_of(queue, self.consume(Pace::Single, VecDeque::new()))
+    }
+
+    /// Takes as many as there may be. The broker hands out no other one while this one is in hand.
+    async fn take_more(mut self, first: Delivery) -> lapin::Result<Self> {
+        self.end_consumer().await?;
+        self.consume(Pace::Full, VecDeque::from([first])).await
+    }
+
+    /// Keeps this one and gives all others back that are not taken yet.
+    async fn take_one(mut self, first: Delivery) -> lapin::Result<Self> {
+        let mut untaken = self.end_consumer().await?;
         untaken.append(&mut self.left_over);
-        // All that was ever delivered is there by now.
-        while let Some(Some(delivered)) = self.deliveries.next().now_or_never() {
-            untaken.push_back(delivered?);
+        let options = BasicNackOptions {
+            requeue: true,
+            ..BasicNackOptions::default()
+        };
+        for message in untaken {
+            let back = self.channel.basic_nack(message.delivery_tag, options);
+            back.await?;
         }
-        if pace == Pace::Single {
-            for back in untaken.drain(..) {
-                give_back(&self.channel, back.delivery_tag).await?;
+        Ok(Self {
+            pace: Pace::Single,
+            left_over: VecDeque::from([first]),
+            ..self
+        })
+    }
+
+    /// What it was given that nobody took.
+    async fn end_consumer(&mut self) -> lapin::Result<VecDeque<Delivery>> {
+        let mut untaken = VecDeque::new();
+        if let Some(mut deliveries) = self.deliveries.take() {
+            let (tag, options) = (deliveries.tag(), BasicCancelOptions::default());
+            self.channel.basic_cancel(tag, options).await?;
+            while let Some(Some(delivered)) = deliveries.next().now_or_never() {
+                untaken.push_back(delivered?);
             }
         }
-        let options = BasicConsumeOptions::default();
-        let consuming = self.consuming;
-        let turned = consuming.start(self.channel, pace, options, FieldTable::default());
+        Ok(untaken)
+    }
+
+    async fn consume(self, pace: Pace, left_over: VecDeque<Delivery>) -> lapin::Result<Self> {
+        let before = self.before + 1;
+        // A tag that was used before may still have a message in hand.
+        let tag = format!("{}.{before}", self.consuming.consumer_tag);
+        let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
+        let started = self
+            .consuming
+            .start(&self.channel, pace, tag, options, none);
+        let deliveries = Some(started.await?);
         Ok(Self {
-            left_over: untaken,
-            ..turned.await?
+            pace,
+            deliveries,
+            left_over,
+            before,
+            ..self
         })
     }
 }
 
-async fn give_back(channel: &Channel, delivery_tag: u64) -> lapin::Result<()> {
-    let options = BasicNackOptions {
-        requeue: true,
-        ..BasicNackOptions::default()
-    };
-    channel.basic_nack(delivery_tag, options).await
+fn told_of(
+    queue: String,
+    turned: impl Future<Output = lapin::Result<Opened>> + Send + 'static,
+) -> Turning {
+    let turned =
+        turned.map(move |turned| turned.map_err(|error| Trouble::of_consuming(&queue, error)));
+    turned.boxed()
 }
 
 impl Consuming {
-    fn tag(&self, pace: Pace) -> ShortString {
-        match pace {
-            Pace::Full => shortened(&self.consumer_tag),
-            Pace::Single => shortened(&format!("{}.one-by-one", self.consumer_tag)),
-        }
-    }
-
     async fn start(
-        self,
-        channel: Channel,
+        &self,
+        channel: &Channel,
         pace: Pace,
+        tag: String,
         options: BasicConsumeOptions,
         arguments: FieldTable,
-    ) -> lapin::Result<Opened> {
+    ) -> lapin::Result<lapin::Consumer> {
         let prefetch = match pace {
-            Pace::Single => 1,
             Pace::Full => self.prefetch,
+            Pace::Single => 1,
         };
         let bounded = BasicQosOptions::default();
         channel.basic_qos(prefetch, bounded).await?;
-        let deliveries = channel
-            .basic_consume(short(&self.queue)?, self.tag(pace), options, arguments)
-            .await?;
-        Ok(Opened {
-            pace,
-            channel,
-            deliveries,
-            left_over: VecDeque::new(),
-            consuming: self,
-        })
+        let (queue, tag) = (short(&self.queue)?, shortened(&tag));
+        channel.basic_consume(queue, tag, options, arguments).await
     }
 }
 
@@ -179,7 +216,7 @@ impl Spec {
     }
 
     fn new(settings: &Settings, queue: String, kind: Kind) -> Self {
-        // The one that came alone may still be in hand.
+        // The one that a consumer began with may still be in hand.
         let alone = u16::from(matches!(kind, Kind::Work));
         let consuming = Consuming {
             consumer_tag: format!("{}.{queue}", settings.client_name),
@@ -224,7 +261,17 @@ impl Spec {
             }
         }
         let consuming = self.consuming.clone();
-        consuming.start(channel, pace, options, arguments).await
+        let tag = consuming.consumer_tag.clone();
+        let started = consuming.start(&channel, pace, tag, options, arguments);
+        let deliveries = Some(started.await?);
+        Ok(Opened {
+            pace,
+            channel,
+            deliveries,
+            left_over: VecDeque::new(),
+            before: 0,
+            consuming,
+        })
     }
 
     async fn declare_replies(

@@ -121,7 +121,7 @@ struct Current {
 
 enum State {
     Delivering(Box<Opened>),
-    /// It will deliver at another pace.
+    /// It will deliver again.
     Turning(Turning),
 }
 
@@ -143,8 +143,17 @@ impl Subscription {
 
     /// How much the session that delivers has in hand at a time.
     pub(super) fn pace(&self) -> Option<Pace> {
+        self.opened().map(|opened| opened.pace)
+    }
+
+    /// Whether the session takes one message at a time and could take more.
+    pub(super) fn could_take_more(&self) -> bool {
+        self.opened().is_some_and(Opened::could_take_more)
+    }
+
+    fn opened(&self) -> Option<&Opened> {
         match &self.current.as_ref()?.state {
-            State::Delivering(opened) => Some(opened.pace),
+            State::Delivering(opened) => Some(opened),
             State::Turning(_) => None,
         }
     }
@@ -164,6 +173,9 @@ impl Subscription {
         loop {
             if self.current.is_some() && !self.is_alive() {
                 self.give_up(self.cancelled());
+            }
+            if self.opened().is_some_and(Opened::is_resting) {
+                self.turn_with(Opened::go_on);
             }
             match &mut self.current {
                 None => self.enter(self.slot.take().await),
@@ -247,13 +259,17 @@ impl Subscription {
         self.leave(End::Reopen);
     }
 
-    /// Goes on at another pace, within the session. With one message at a time, this one and all that
-    /// are not taken yet come again.
-    pub(super) fn turn(&mut self, pace: Pace, untaken: Option<Delivery>) {
+    /// Goes on at another pace within the session, this message first. With one at a time, all others
+    /// that are not taken yet come again.
+    pub(super) fn turn(&mut self, pace: Pace, first: Delivery) {
+        self.turn_with(|opened| opened.turn(pace, first));
+    }
+
+    fn turn_with(&mut self, turn: impl FnOnce(Opened) -> Turning) {
         self.current = self.current.take().map(|session| Current {
             state: match session.state {
-                State::Delivering(opened) => State::Turning(opened.turn(pace, untaken)),
-                turning @ State::Turning(_) => turning,
+                State::Delivering(opened) => State::Turning(turn(*opened)),
+                State::Turning(_) => unreachable!("nothing is delivered meanwhile"),
             },
             ..session
         });

@@ -65,8 +65,11 @@ async fn receiving_stops_at_the_message_that_fills_the_batch() {
         let mut config = broker.config.clone();
         config.packing = Packing::of(10);
         let bus = broker.bus_with(config).await;
-        bus.publish(&commands(100)).await.unwrap();
         let mut consumer = purchases(&*bus).await;
+        // It begins with one message, and takes more when it has seen one.
+        bus.publish(&commands(1)).await.unwrap();
+        within("the first", consumer.receive(1)).await;
+        bus.publish(&commands(100)).await.unwrap();
         // All of it is on its way before anything is taken.
         while broker.depth(PURCHASE).await > 0 {}
         tokio::time::sleep(Duration::from_millis(200)).await;
