@@ -80,6 +80,7 @@ pub struct RabbitMqConfig {
     pub retry: RetryPolicy,
     pub packing: Packing,
     /// How many unacknowledged messages (not events) a consumer holds; none: what suits the packing.
+    /// Of work it takes one alone and then one less than this.
     pub prefetch: Option<u16>,
     pub topology: TopologyMode,
 }

@@ -1,7 +1,6 @@
 //! What a consumer needs on the broker: its queue, its bounds, and where to start. Opened anew on each
 //! connection, replies queue included, because that queue dies with the connection.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -58,10 +57,10 @@ enum Kind {
 pub(super) struct Opened {
     pub(super) pace: Pace,
     pub(super) channel: Channel,
-    /// None while a single message is out that was taken from the other consumers before.
+    /// None while a suspect is out that came to the consumer before.
     deliveries: Option<lapin::Consumer>,
-    /// Delivered to the consumers before; comes first.
-    left_over: VecDeque<Delivery>,
+    /// Delivered to the consumer before; comes first.
+    left_over: Option<Delivery>,
     /// How many consumers the channel has had before.
     before: u32,
     consuming: Consuming,
@@ -73,7 +72,7 @@ pub(super) type Turning = BoxFuture<'static, Result<Opened, Trouble>>;
 impl Opened {
     /// The next message; none ever while it rests. Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> Option<lapin::Result<Delivery>> {
-        match (self.left_over.pop_front(), &mut self.deliveries) {
+        match (self.left_over.take(), &mut self.deliveries) {
             (Some(delivery), _) => Some(Ok(delivery)),
             (None, Some(deliveries)) => deliveries.next().await,
             (None, None) => std::future::pending().await,
@@ -85,9 +84,9 @@ impl Opened {
         self.pace == Pace::Single && self.consuming.prefetch > 1
     }
 
-    /// Whether nothing comes until it is told to [go on](Self::go_on).
+    /// Whether nothing comes until it is told to [consume again](Self::consume_again).
     pub(super) fn is_resting(&self) -> bool {
-        self.left_over.is_empty() && self.deliveries.is_none()
+        self.left_over.is_none() && self.deliveries.is_none()
     }
 
     /// Goes on at another pace, this message first. On the same channel: what is in hand stays there,
@@ -104,21 +103,20 @@ impl Opened {
     }
 
     /// Takes one message at a time again, after the one that it had alone is settled.
-    pub(super) fn go_on(self) -> Turning {
+    pub(super) fn consume_again(self) -> Turning {
         let queue = self.consuming.queue.clone();
-        told_of(queue, self.consume(Pace::Single, VecDeque::new()))
+        told_of(queue, self.consume(Pace::Single, None))
     }
 
     /// Takes as many as there may be. The broker hands out no other one while this one is in hand.
     async fn take_more(mut self, first: Delivery) -> lapin::Result<Self> {
         self.end_consumer().await?;
-        self.consume(Pace::Full, VecDeque::from([first])).await
+        self.consume(Pace::Full, Some(first)).await
     }
 
     /// Keeps this one and gives all others back that are not taken yet.
     async fn take_one(mut self, first: Delivery) -> lapin::Result<Self> {
-        let mut untaken = self.end_consumer().await?;
-        untaken.append(&mut self.left_over);
+        let untaken = self.end_consumer().await?;
         let options = BasicNackOptions {
             requeue: true,
             ..BasicNackOptions::default()
@@ -129,28 +127,28 @@ impl Opened {
         }
         Ok(Self {
             pace: Pace::Single,
-            left_over: VecDeque::from([first]),
+            left_over: Some(first),
             ..self
         })
     }
 
     /// What it was given that nobody took.
-    async fn end_consumer(&mut self) -> lapin::Result<VecDeque<Delivery>> {
-        let mut untaken = VecDeque::new();
+    async fn end_consumer(&mut self) -> lapin::Result<Vec<Delivery>> {
+        let mut untaken = Vec::new();
         if let Some(mut deliveries) = self.deliveries.take() {
             let (tag, options) = (deliveries.tag(), BasicCancelOptions::default());
             self.channel.basic_cancel(tag, options).await?;
             while let Some(Some(delivered)) = deliveries.next().now_or_never() {
-                untaken.push_back(delivered?);
+                untaken.push(delivered?);
             }
         }
         Ok(untaken)
     }
 
-    async fn consume(self, pace: Pace, left_over: VecDeque<Delivery>) -> lapin::Result<Self> {
+    async fn consume(self, pace: Pace, left_over: Option<Delivery>) -> lapin::Result<Self> {
         let before = self.before + 1;
         // A tag that was used before may still have a message in hand.
-        let tag = format!("{}.{before}", self.consuming.consumer_tag);
+        let tag = format!("{before}.{}", self.consuming.consumer_tag);
         let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
         let started = self
             .consuming
@@ -268,7 +266,7 @@ impl Spec {
             pace,
             channel,
             deliveries,
-            left_over: VecDeque::new(),
+            left_over: None,
             before: 0,
             consuming,
         })

@@ -175,7 +175,7 @@ impl Subscription {
                 self.give_up(self.cancelled());
             }
             if self.opened().is_some_and(Opened::is_resting) {
-                self.turn_with(Opened::go_on);
+                self.turn_with(Opened::consume_again);
             }
             match &mut self.current {
                 None => self.enter(self.slot.take().await),
@@ -187,7 +187,7 @@ impl Subscription {
                     state: State::Turning(turning),
                     ..
                 }) => match turning.await {
-                    Ok(opened) => self.go_on(opened),
+                    Ok(opened) => self.has_turned(opened),
                     Err(trouble) => self.give_up(trouble),
                 },
             }
@@ -203,7 +203,7 @@ impl Subscription {
         });
     }
 
-    fn go_on(&mut self, opened: Opened) {
+    fn has_turned(&mut self, opened: Opened) {
         if let Some(session) = &mut self.current {
             session.state = State::Delivering(Box::new(opened));
         }
@@ -290,6 +290,21 @@ impl Subscription {
         if let Some(session) = self.current.take().map(|session| session.number) {
             // Without a supervisor the bus is closed.
             let _ = self.reports.send(Report { session, end });
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Some(Current {
+            state: State::Turning(_),
+            channel,
+            ..
+        }) = &self.current
+        {
+            // A consumer that is just being started would keep it open, and take messages.
+            let closing = channel.close(200, "left".into());
+            let _ = closing.now_or_never();
         }
     }
 }
