@@ -23,6 +23,7 @@ mod in_hand;
 mod journal;
 mod names;
 mod operations;
+mod pace;
 mod pack;
 mod parked;
 mod place;

@@ -14,7 +14,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::connection::Trouble;
 use super::in_hand::Acknowledgement;
-use super::spec::{Opened, Pace, Spec, Turning};
+use super::pace::{Opened, Pace, Turning};
+use super::spec::Spec;
 use super::supervisor::Registration;
 use crate::bus::TopologyError;
 

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Link, STABLE, Settings, Trouble};
 use super::health::{Half, HealthBoard};
-use super::spec::{Opened, Spec};
+use super::pace::Opened;
+use super::spec::Spec;
 use super::subscription::{End, Report, Session, Slot, Subscriber};
 use crate::bus::TopologyError;
 use crate::retry::Backoff;
