@@ -84,7 +84,8 @@ impl WorkConsumer {
             self.subscription.turn(Pace::Single, message);
             return;
         }
-        // Suspects were returned to the head of the queue, so they are through.
+        // What was returned comes before all else, so suspects are through; one that comes late turns it
+        // back.
         if !is_suspect && self.subscription.could_take_more() {
             self.subscription.turn(Pace::Full, message);
             return;
