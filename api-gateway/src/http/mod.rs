@@ -176,7 +176,7 @@ fn routes() -> Routes {
         .post("/dead-letters/drop", letters::deeds::DROP, letters::deeds::drop)
         .get("/dead-letters/runs", letters::runs::LIST, letters::runs::list)
         .get("/dead-letters/runs/{id}", letters::runs::GET, letters::runs::get)
-        .delete("/dead-letters/runs/{id}", letters::runs::DELETE, letters::runs::delete)
+        .post("/dead-letters/runs/{id}/stop", letters::runs::STOP, letters::runs::stop)
         .get("/dead-letters/log", letters::log::GET, letters::log::get)
         .get("/livez", health::LIVEZ, health::livez)
         .get("/readyz", health::READYZ, health::readyz)

@@ -171,10 +171,11 @@ async fn a_requeue_goes_on_without_its_caller_and_can_be_stopped() {
         (&elsewhere["status"], &elsewhere["count"]),
         (&json!("elsewhere"), &json!(1))
     );
-    let refused = other.send("", ("DELETE", &path, "")).await;
+    let stop = format!("{path}/stop");
+    let refused = other.send("", ("POST", &stop, "")).await;
     assert_eq!(refused.status(), StatusCode::NOT_FOUND);
 
-    let stopped = data(gateway.send("", ("DELETE", &path, "")).await).await;
+    let stopped = data(gateway.send("", ("POST", &stop, "")).await).await;
     assert_eq!(
         (&stopped["status"], &stopped["count"]),
         (&json!("stopped"), &json!(1))
@@ -335,12 +336,13 @@ async fn only_operators_see_and_touch_dead_letters() {
     let office = Office::open(&shelf).await;
     let one = format!("/dead-letters/messages/{}", shelf.id(0));
     let run = format!("/dead-letters/runs/{}", shelf.id(0));
+    let stop = format!("{run}/stop");
     let all: [Sent<'_>; 9] = [
         ("GET", "/dead-letters", ""),
         ("GET", "/dead-letters/messages", ""),
         ("GET", &one, ""),
         ("GET", &run, ""),
-        ("DELETE", &run, ""),
+        ("POST", &stop, ""),
         ("GET", "/dead-letters/log", ""),
         ("GET", "/dead-letters/runs", ""),
         ("POST", "/dead-letters/requeue", r#"{"all":true}"#),

@@ -144,7 +144,7 @@ pub(crate) const LINES: &[Line] = &[
         .with(&[("Prefer", "respond-async")])
         .learns(&[("last", "run")]),
     line("stop it; what was put back stays so, and what is over stays as it is",
-        "DELETE", "/dead-letters/runs/{run}", ""),
+        "POST", "/dead-letters/runs/{run}/stop", ""),
     line("is the process alive",
         "GET", "/livez", ""),
     line("can callers be served",

@@ -1,5 +1,5 @@
 //! `GET /dead-letters/runs`: what requeues and drops this gateway does or did lately;
-//! `GET /dead-letters/runs/{id}`: how far one is; and `DELETE`: stop it.
+//! `GET /dead-letters/runs/{id}`: how far one is; `POST /dead-letters/runs/{id}/stop`: stop it.
 //!
 //! A run lives in the gateway that began it. Of any other the record tells what was done, so no replica
 //! and no restart leaves an operator without an answer.
@@ -11,7 +11,7 @@ use saga::dead_letters::Entry;
 use uuid::Uuid;
 
 use super::view::{List, RunView};
-use super::{OF_ONE, OF_THIS_GATEWAY, page, wrong};
+use super::{OF_ONE, OF_ONE_HERE, OF_THIS_GATEWAY, page, wrong};
 use crate::auth::Caller;
 use crate::http::Gateway;
 use crate::http::envelope::success;
@@ -44,7 +44,7 @@ pub(in crate::http) const GET: Operation = Operation::find(
 .query(&[])
 .fails_with(OF_ONE);
 
-pub(in crate::http) const DELETE: Operation = Operation::find(
+pub(in crate::http) const STOP: Operation = Operation::find(
     "stopRun",
     "Stop a requeue or drop",
     "DeadLetterRun",
@@ -55,7 +55,7 @@ pub(in crate::http) const DELETE: Operation = Operation::find(
 )
 .path(&[PATH_ID])
 .query(&[])
-.fails_with(OF_ONE);
+.fails_with(OF_ONE_HERE);
 
 pub(in crate::http) async fn list(
     State(gateway): State<Gateway>,
@@ -88,7 +88,7 @@ pub(in crate::http) async fn get(
     Ok(success(view))
 }
 
-pub(in crate::http) async fn delete(
+pub(in crate::http) async fn stop(
     State(gateway): State<Gateway>,
     caller: Caller,
     path: Result<Path<String>, PathRejection>,
