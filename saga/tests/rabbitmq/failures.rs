@@ -84,13 +84,14 @@ async fn a_parked_event_is_in_the_dead_letter_queue_with_its_story() {
 async fn bytes_that_are_no_event_are_parked_to_the_letter() {
     with_broker(async |broker| {
         let bus = broker.bus().await;
+        // There before the message is, which does not wait for long.
+        let mut consumer = purchases(&*bus).await;
         let body = b"{\"specversion\" : \"9.9\"}\n";
         // Kept, it would be gone from the dead-letter queue by the time anyone looks.
         let came_with = BasicProperties::default()
             .with_app_id("someone".into())
             .with_expiration("500".into());
         broker.publish_raw(PURCHASE, body, came_with).await;
-        let mut consumer = purchases(&*bus).await;
         let received = consumer.receive(1).await;
         let failure = received[0].event.as_ref().unwrap_err().to_string();
         consumer
