@@ -8,6 +8,7 @@ mod consumers;
 mod deaths;
 mod failures;
 mod outages;
+mod paces;
 mod packs;
 mod planted;
 mod proxy;
