@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
+use saga::bus::Bus;
 use saga::rabbitmq::RabbitMqConfig;
 
 use crate::broker::{commands, drain, publish_singly, purchases, with_broker};
