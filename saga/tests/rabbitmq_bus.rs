@@ -8,8 +8,11 @@ use async_trait::async_trait;
 use conformance::{Broker, DeadLetter, PREFETCH, RETRY_DELAY, conformance};
 use events::choreography::Step;
 use events::{EVENT_CONTENT_TYPE, SagaId};
-use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::AMQPValue;
+use lapin::options::{
+    BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions,
+    QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use saga::bus::{Bus, Health};
 use saga::dead_letters::DeadLetters;
@@ -133,7 +136,6 @@ impl Broker for RabbitMqBroker {
         let (_connection, channel) = self.channel().await;
         let queue = parking(&self.names.work(step));
         let mut letters = Vec::new();
-        // Not acknowledged: they stay where they are.
         let options = BasicGetOptions::default();
         while let Some(message) = {
             let got = channel.basic_get(queue.as_str().into(), options).await;
@@ -141,6 +143,7 @@ impl Broker for RabbitMqBroker {
         } {
             letters.push(letter(message.delivery));
         }
+        give_back(&channel, &queue, letters.len()).await;
         letters
     }
 
@@ -153,6 +156,30 @@ impl Broker for RabbitMqBroker {
         self.crash().await;
         let deleted = RabbitMqBus::delete_topology(self.config).await;
         deleted.expect("the namespace is removed");
+    }
+}
+
+/// All that the channel has in hand, so that the next look finds them.
+async fn give_back(channel: &Channel, queue: &str, letters: usize) {
+    if letters == 0 {
+        return;
+    }
+    let all = BasicNackOptions {
+        multiple: true,
+        requeue: true,
+    };
+    channel.basic_nack(0, all).await.expect("a channel");
+    let depth = async || {
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let arguments = FieldTable::default();
+        let declared = channel.queue_declare(queue.into(), options, arguments);
+        declared.await.expect("the queue is there").message_count()
+    };
+    while (depth().await as usize) < letters {
+        tokio::task::yield_now().await;
     }
 }
 

@@ -180,7 +180,7 @@ fn with_the_worker_gone_sagas_are_overdue_and_past_their_deadline_they_are_undon
 /// A saga past the gateway, which gives every saga a minute.
 fn start_with_deadline(servers: &Servers, user: u64, within: Duration) -> String {
     let saga_id = SagaId::mint();
-    let event = Event {
+    let command = || Event {
         id: Event::id_of(saga_id, MessageType::PurchaseAndRegister),
         source: "api-gateway".into(),
         time: Timestamp::now(),
@@ -203,7 +203,7 @@ fn start_with_deadline(servers: &Servers, user: u64, within: Duration) -> String
         let tasks = Tasks::new();
         let bus = RabbitMqBus::start(config, &tasks).unwrap();
         bus.health().wait_for(Health::is_up).await.unwrap();
-        bus.publish(&[event]).await.unwrap();
+        bus.publish(&[command()]).await.unwrap();
         bus.close().await;
         tasks.stop();
         tasks.join(SHUTDOWN_LIMIT).await.unwrap();

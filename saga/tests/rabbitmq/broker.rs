@@ -17,8 +17,10 @@ use saga::bus::{Bus, Consumer, Queue};
 use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
 use saga::retry::RetryPolicy;
 
-/// Far longer than anything here takes on a loaded machine.
+/// Far longer than anything that is waited for takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// And any test: some wait for a silence, or start twenty processes.
+const TEST_LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) struct Broker {
     pub(crate) config: RabbitMqConfig,
@@ -37,14 +39,15 @@ pub(crate) async fn with_broker(test: impl AsyncFnOnce(&Broker)) {
         config,
         tasks: Tasks::new(),
     };
-    let tested = AssertUnwindSafe(within("the test", test(&broker)));
-    let result = tested.catch_unwind().await;
+    let tested = tokio::time::timeout(TEST_LIMIT, test(&broker));
+    let result = AssertUnwindSafe(tested).catch_unwind().await;
     broker.tasks.stop();
     RabbitMqBus::delete_topology(broker.config.clone())
         .await
         .unwrap();
-    if let Err(panic) = result {
-        std::panic::resume_unwind(panic);
+    match result {
+        Err(panic) => std::panic::resume_unwind(panic),
+        Ok(ended) => ended.expect("the test ends"),
     }
 }
 
@@ -80,6 +83,13 @@ impl Broker {
         };
         let declared = channel.queue_declare(self.name(queue).into(), options, none());
         declared.await.unwrap().message_count()
+    }
+
+    /// Until so many commands are ready.
+    pub(crate) async fn until_purchases_wait(&self, messages: u32) {
+        while self.depth(PURCHASE).await != messages {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Takes one message out of a queue, as soon as there is one.

@@ -44,7 +44,7 @@ async fn a_process_that_starts_and_dies_of_a_suspect_costs_no_other_a_delivery()
         publish_singly(&*broker.bus().await, &commands(5)).await;
         for events in [5, 5, 1] {
             Process::with(events, broker).await.die();
-            until_depth(broker, 5).await;
+            broker.until_purchases_wait(5).await;
         }
         assert_eq!(deliveries_of(5, broker).await, [2, 2, 2, 2, 3]);
     })
@@ -57,13 +57,13 @@ async fn a_process_in_full_swing_gives_back_what_comes_beside_what_may_take_it_d
         let bus = broker.bus().await;
         publish_singly(&*bus, &commands(5)).await;
         Process::with(5, broker).await.die();
-        until_depth(broker, 5).await;
+        broker.until_purchases_wait(5).await;
         let dying = Process::with(5, broker).await;
         // It has no room for these, so they show that another one is in full swing.
         let mut running = purchases(&*bus).await;
         publish_singly(&*bus, &commands(3)).await;
         let mut in_hand = running.receive(1).await;
-        until_depth(broker, 0).await;
+        broker.until_purchases_wait(0).await;
         dying.die();
         while in_hand.len() < 3 {
             in_hand.extend(running.receive(10).await);
@@ -71,7 +71,7 @@ async fn a_process_in_full_swing_gives_back_what_comes_beside_what_may_take_it_d
         let settled = in_hand.iter().map(|taken| (taken.tag, Settlement::Done));
         running.settle(settled.collect()).await;
         assert_eq!(running.receive(10).await.len(), 1, "the suspect alone");
-        until_depth(broker, 4).await;
+        broker.until_purchases_wait(4).await;
         for deliveries in deliveries_of(4, broker).await {
             assert!(deliveries <= 3, "{deliveries}");
         }
@@ -131,12 +131,6 @@ impl Process {
     fn die(self) {
         self.line.cut();
         self.tasks.stop();
-    }
-}
-
-async fn until_depth(broker: &Broker, events: u32) {
-    while broker.depth(PURCHASE).await != events {
-        tokio::task::yield_now().await;
     }
 }
 

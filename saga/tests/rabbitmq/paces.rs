@@ -1,16 +1,16 @@
-//! A consumer takes one message at a time or many, and changes between the two; whatever happens to it
-//! meanwhile, nothing is lost and nobody is left behind who takes messages.
+//! A consumer begins with one message at a time and takes more when it may: dropped meanwhile, it loses
+//! nothing and leaves nobody behind who takes messages; and where it never may, all is handled as well.
 
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-use saga::bus::Bus;
+use saga::bus::{Bus, Settlement};
 use saga::rabbitmq::RabbitMqConfig;
 
-use crate::broker::{commands, drain, publish_singly, purchases, with_broker};
+use crate::broker::{commands, drain, publish_singly, purchases, with_broker, within};
 
-/// More than a first receive needs, from the first message in hand to all that there are.
+/// More than a first receive needs, from none in hand to the first message when more may come.
 const MOST_POLLS: usize = 12;
 
 #[tokio::test]
@@ -37,22 +37,33 @@ async fn a_consumer_that_is_dropped_at_any_moment_leaves_all_to_the_next() {
 #[tokio::test]
 async fn with_room_for_one_or_two_messages_all_are_handled_suspects_too() {
     with_broker(async |broker| {
+        // One place is for the message that a session begins with, so with two it takes one at a time, too.
         for prefetch in [1, 2] {
             let bus = broker.bus_with(RabbitMqConfig {
                 prefetch: Some(prefetch),
                 ..broker.config.clone()
             });
             let bus = bus.await;
-            let events = commands(5);
-            publish_singly(&*bus, &events).await;
-            // Twice in hand and not settled: whatever it was is a suspect by now.
+            let (pack, singles) = (commands(3), commands(4));
+            bus.publish(&pack).await.unwrap();
+            publish_singly(&*bus, &singles).await;
+            // In hand twice and not settled: the pack is a suspect by now.
             for _ in 0..2 {
-                purchases(&*bus).await.receive(10).await;
+                let taken = purchases(&*bus).await.receive(1).await;
+                assert_eq!(taken[0].event.as_ref().unwrap(), &pack[0]);
+                broker.until_purchases_wait(5).await;
             }
             let mut consumer = purchases(&*bus).await;
-            let mut taken = drain(&mut *consumer, events.len()).await;
-            taken.sort_by_key(|event| events.iter().position(|known| known == event));
-            assert_eq!(taken, events, "with room for {prefetch}");
+            let alone = within("an event", consumer.receive(10)).await;
+            assert_eq!(alone.len(), 1, "the pack is taken apart");
+            consumer
+                .settle(vec![(alone[0].tag, Settlement::Done)])
+                .await;
+            let mut handled = drain(&mut *consumer, 6).await;
+            handled.push(alone[0].event.as_ref().unwrap().clone());
+            let all = [pack, singles].concat();
+            handled.sort_by_key(|event| all.iter().position(|known| known == event));
+            assert_eq!(handled, all, "with room for {prefetch}");
             bus.close().await;
         }
     })

@@ -183,7 +183,9 @@ impl<'a> Nemesis<'a> {
         );
         let gateway = self.rig.services.gateway.address();
         wait_until("taking a probe", LIMIT, || {
-            http::post(gateway, "/regist/trans", &probe).is_ok_and(|answer| answer.status == 200)
+            let answer = http::post(gateway, "/regist/trans", &probe);
+            // Refused is one that was taken before, although its caller did not hear so.
+            answer.is_ok_and(|answer| [200, 409].contains(&answer.status))
         });
         self.watch.wait_until_drained(before, || {});
     }

@@ -10,7 +10,7 @@ use events::{
     Event, MessageType, PurchaseAndRegister, SagaId, TicketId, Timestamp, UserId, UserTicketId,
 };
 use saga::Tasks;
-use saga::bus::Bus;
+use saga::bus::{Bus, Health};
 use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
 use system_tests::deployment::{Servers, Services};
 use system_tests::load::{Load, Plan};
@@ -81,6 +81,8 @@ fn publish(amqp: &str, sagas: u64) {
     runtime.block_on(async {
         let config = RabbitMqConfig::new(amqp, "measurement");
         let bus = RabbitMqBus::start(config, &Tasks::new()).expect("a bus");
+        let up = bus.health().wait_for(Health::is_up).await.map(|_| ());
+        up.expect("it is not closed");
         let commands: Vec<u64> = (0..sagas).collect();
         for some in commands.chunks(AT_ONCE) {
             let commands: Vec<Event> = some.iter().map(|number| command(*number)).collect();

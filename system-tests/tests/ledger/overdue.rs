@@ -10,7 +10,7 @@ use events::{
     Event, MessageType, PurchaseAndRegister, SagaId, TicketId, Timestamp, UserId, UserTicketId,
 };
 use saga::Tasks;
-use saga::bus::Bus;
+use saga::bus::{Bus, Health};
 use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
 use serde_json::Value;
 use system_tests::audit::settle;
@@ -34,7 +34,7 @@ fn sagas_whose_worker_is_gone_are_overdue_at_its_step_and_end_when_it_is_back() 
     let servers = Servers::start_new();
     let mut services = Services::on(&servers, 1);
     // Callers do not wait for what cannot end, so that there are many.
-    services.gateway = servers.gateway("api-gateway", &["--wait-limit", "300ms"]);
+    services.gateway = servers.gateway("gateway-of-overdue", &["--wait-limit", "300ms"]);
     services.start_and_wait();
     let gateway = services.gateway.address();
     let load = Load::start(gateway, plan());
@@ -82,13 +82,16 @@ fn plan() -> Plan {
 
 /// As a gateway would, but for the short deadline.
 fn publish_late_ones(amqp: &str) -> HashSet<SagaId> {
-    let commands: Vec<Event> = (0..LATE).map(command).collect();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
+    let commands = runtime.block_on(async {
         let config = RabbitMqConfig::new(amqp, "test");
         let bus = RabbitMqBus::start(config, &Tasks::new()).expect("a bus");
+        let up = bus.health().wait_for(Health::is_up).await.map(|_| ());
+        up.expect("it is not closed");
+        let commands: Vec<Event> = (0..LATE).map(command).collect();
         bus.publish(&commands).await.expect("published");
         bus.close().await;
+        commands
     });
     commands.iter().map(|command| command.saga_id).collect()
 }

@@ -22,9 +22,8 @@ use crate::dead_letters::OfficeError;
 const OF_A_LOOK: &[&ProblemKind] = &[&INVALID, &UNAVAILABLE];
 /// Nothing has to be reached for it.
 const OF_THIS_GATEWAY: &[&ProblemKind] = &[&INVALID];
-const OF_ONE: &[&ProblemKind] = &[&INVALID, &NOT_FOUND, &UNAVAILABLE];
-/// Likewise, of what this gateway has in memory.
 const OF_ONE_HERE: &[&ProblemKind] = &[&INVALID, &NOT_FOUND];
+const OF_ONE: &[&ProblemKind] = &[&INVALID, &NOT_FOUND, &UNAVAILABLE];
 
 /// How many are before the page, and how many it has at most.
 fn bounds(page: Page) -> (usize, usize) {

@@ -51,7 +51,8 @@ pub(in crate::http) const STOP: Operation = Operation::find(
 )
 .about(
     "For operators. What it did stays done and the rest parked. Only the gateway that began \
-             it can; one that ended stays as it is.",
+             it can; one that ended stays as it is, so it may be sent again. What it has in hand is \
+             finished first: if that takes longer than the gateway waits, the status is still `running`.",
 )
 .path(&[PATH_ID])
 .query(&[])

@@ -41,7 +41,8 @@ pub(in crate::http) const OF_A_LIST_OF_SAGAS: &[&ProblemKind] = &[&INVALID, &UNA
 pub(in crate::http) const OF_A_PROBLEM_PAGE: &[&ProblemKind] = &[&NOT_FOUND];
 
 /// What any operation may answer with that is not open to everybody.
-pub(super) const EVERYWHERE: &[&ProblemKind] = &[&UNAUTHORIZED, &FORBIDDEN, &TOO_MANY];
+pub(super) const EVERYWHERE: &[&ProblemKind] =
+    &[&UNAUTHORIZED, &FORBIDDEN, &TOO_MANY, &UNAVAILABLE];
 
 /// The headers that every problem comes with.
 pub(super) const OF_A_PROBLEM: &[&str] = &["Content-Language", "Vary"];
