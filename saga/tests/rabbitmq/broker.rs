@@ -19,7 +19,7 @@ use saga::retry::RetryPolicy;
 
 /// Far longer than anything that is waited for takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// And any test: some wait for a silence, or start twenty processes.
+/// Longer than any test takes: some wait for a silence, or start twenty processes.
 const TEST_LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) struct Broker {
@@ -219,12 +219,5 @@ pub(crate) async fn drain(consumer: &mut dyn Consumer, count: usize) -> Vec<Even
 pub(crate) async fn publish_singly(bus: &impl Bus, events: &[Event]) {
     for event in events {
         bus.publish(std::slice::from_ref(event)).await.unwrap();
-    }
-}
-
-/// Waits until what is published is on its way to a consumer.
-pub(crate) async fn until_empty(broker: &Broker) {
-    while broker.depth(PURCHASE).await > 0 {
-        tokio::task::yield_now().await;
     }
 }

@@ -7,7 +7,7 @@ use saga::bus::{Bus, Consumer, Delivery, JournalStart, Queue, Settlement};
 
 use crate::broker::{
     Broker, PURCHASE, command, commands, drain, none, publish_singly, purchases, until_down,
-    until_empty, until_up, with_broker, within,
+    until_up, with_broker, within,
 };
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn a_queue_deleted_behind_a_buffered_message_is_consumed_again() {
         publish_singly(&*bus, &commands(3)).await;
         let first = consumer.receive(1).await;
         assert_eq!(first.len(), 1);
-        until_empty(broker).await;
+        broker.until_purchases_wait(0).await;
         delete(broker, PURCHASE).await;
         // The mark of the end travels over another line than the answer to the deletion.
         tokio::time::sleep(Duration::from_millis(500)).await;

@@ -6,8 +6,7 @@ use saga::bus::{Bus, Health, JournalStart, PublishError, Queue, Settlement};
 use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
 
 use crate::broker::{
-    command, commands, drain, end_event, purchases, until_down, until_empty, until_up, with_broker,
-    within,
+    command, commands, drain, end_event, purchases, until_down, until_up, with_broker, within,
 };
 use crate::proxy::proxied;
 
@@ -50,6 +49,7 @@ async fn without_a_broker_publishing_fails_fast_and_works_when_it_is_back() {
         let (proxy, config) = proxied(broker).await;
         proxy.cut();
         let bus = RabbitMqBus::start(config, &broker.tasks).unwrap();
+        // The first waits a second for the broker. The second would too, were it not known to be away.
         for limit in [Duration::from_secs(2), Duration::from_millis(900)] {
             let asked = Instant::now();
             let refused = bus.publish(&commands(2)).await.unwrap_err();
@@ -196,7 +196,7 @@ async fn a_tag_of_a_lost_line_settles_nothing_that_came_over_the_next() {
             .publish(std::slice::from_ref(&next))
             .await
             .unwrap();
-        until_empty(broker).await;
+        broker.until_purchases_wait(0).await;
         consumer.settle(vec![(old[0].tag, Settlement::Done)]).await;
         drop(consumer);
         holder.settle(vec![(again[0].tag, Settlement::Done)]).await;

@@ -38,32 +38,35 @@ async fn a_consumer_that_is_dropped_at_any_moment_leaves_all_to_the_next() {
 async fn with_room_for_one_or_two_messages_all_are_handled_suspects_too() {
     with_broker(async |broker| {
         // One place is for the message that a session begins with, so with two it takes one at a time, too.
-        for prefetch in [1, 2] {
+        for (prefetch, in_first) in [(1, 1), (1, 3), (2, 1), (2, 3)] {
             let bus = broker.bus_with(RabbitMqConfig {
                 prefetch: Some(prefetch),
                 ..broker.config.clone()
             });
             let bus = bus.await;
-            let (pack, singles) = (commands(3), commands(4));
-            bus.publish(&pack).await.unwrap();
+            let (first, singles) = (commands(in_first), commands(4));
+            bus.publish(&first).await.unwrap();
             publish_singly(&*bus, &singles).await;
-            // In hand twice and not settled: the pack is a suspect by now.
+            // In hand twice and not settled, it is a suspect by now.
             for _ in 0..2 {
                 let taken = purchases(&*bus).await.receive(1).await;
-                assert_eq!(taken[0].event.as_ref().unwrap(), &pack[0]);
+                assert_eq!(taken[0].event.as_ref().unwrap(), &first[0]);
                 broker.until_purchases_wait(5).await;
             }
             let mut consumer = purchases(&*bus).await;
             let alone = within("an event", consumer.receive(10)).await;
-            assert_eq!(alone.len(), 1, "the pack is taken apart");
+            assert_eq!(alone.len(), 1, "a pack is taken apart");
             consumer
                 .settle(vec![(alone[0].tag, Settlement::Done)])
                 .await;
-            let mut handled = drain(&mut *consumer, 6).await;
+            let mut handled = drain(&mut *consumer, in_first + 3).await;
             handled.push(alone[0].event.as_ref().unwrap().clone());
-            let all = [pack, singles].concat();
+            let all = [first, singles].concat();
             handled.sort_by_key(|event| all.iter().position(|known| known == event));
-            assert_eq!(handled, all, "with room for {prefetch}");
+            assert_eq!(
+                handled, all,
+                "with room for {prefetch}, {in_first} in the first"
+            );
             bus.close().await;
         }
     })

@@ -71,7 +71,7 @@ async fn receiving_stops_at_the_message_that_fills_the_batch() {
         within("the first", consumer.receive(1)).await;
         bus.publish(&commands(100)).await.unwrap();
         // All of it is on its way before anything is taken.
-        while broker.depth(PURCHASE).await > 0 {}
+        broker.until_purchases_wait(0).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
         let two_messages = within("a batch", consumer.receive(15)).await;
         assert_eq!(two_messages.len(), 20);

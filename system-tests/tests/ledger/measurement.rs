@@ -9,14 +9,13 @@ use events::choreography::API_GATEWAY;
 use events::{
     Event, MessageType, PurchaseAndRegister, SagaId, TicketId, Timestamp, UserId, UserTicketId,
 };
-use saga::Tasks;
-use saga::bus::{Bus, Health};
-use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
+use saga::bus::Bus;
 use system_tests::deployment::{Servers, Services};
 use system_tests::load::{Load, Plan};
 use system_tests::process::{run, wait_until};
 use system_tests::service::built;
 
+use super::bus_that_is_up;
 use super::database::GatewayDatabase;
 
 /// A fifth of them are refused and undone, so that they have 3.2 events each: a million.
@@ -79,10 +78,7 @@ fn plan() -> Plan {
 fn publish(amqp: &str, sagas: u64) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let config = RabbitMqConfig::new(amqp, "measurement");
-        let bus = RabbitMqBus::start(config, &Tasks::new()).expect("a bus");
-        let up = bus.health().wait_for(Health::is_up).await.map(|_| ());
-        up.expect("it is not closed");
+        let bus = bus_that_is_up(amqp, "measurement").await;
         let commands: Vec<u64> = (0..sagas).collect();
         for some in commands.chunks(AT_ONCE) {
             let commands: Vec<Event> = some.iter().map(|number| command(*number)).collect();

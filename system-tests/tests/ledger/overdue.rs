@@ -9,9 +9,7 @@ use events::choreography::API_GATEWAY;
 use events::{
     Event, MessageType, PurchaseAndRegister, SagaId, TicketId, Timestamp, UserId, UserTicketId,
 };
-use saga::Tasks;
-use saga::bus::{Bus, Health};
-use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
+use saga::bus::Bus;
 use serde_json::Value;
 use system_tests::audit::settle;
 use system_tests::deployment::{Servers, Services};
@@ -19,7 +17,7 @@ use system_tests::http;
 use system_tests::load::{Load, Plan};
 use system_tests::process::wait_until;
 
-use super::{LIMIT, metric};
+use super::{LIMIT, bus_that_is_up, metric};
 
 /// Sagas that will be too late when the worker is back.
 const LATE: u64 = 20;
@@ -33,7 +31,7 @@ const TOLD: &str = "sagas wait longer at a step than it may take";
 fn sagas_whose_worker_is_gone_are_overdue_at_its_step_and_end_when_it_is_back() {
     let servers = Servers::start_new();
     let mut services = Services::on(&servers, 1);
-    // Callers do not wait for what cannot end, so that there are many.
+    // Callers do not wait for what cannot end, so that there are many. No other test logs by its name.
     services.gateway = servers.gateway("gateway-of-overdue", &["--wait-limit", "300ms"]);
     services.start_and_wait();
     let gateway = services.gateway.address();
@@ -84,10 +82,7 @@ fn plan() -> Plan {
 fn publish_late_ones(amqp: &str) -> HashSet<SagaId> {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let commands = runtime.block_on(async {
-        let config = RabbitMqConfig::new(amqp, "test");
-        let bus = RabbitMqBus::start(config, &Tasks::new()).expect("a bus");
-        let up = bus.health().wait_for(Health::is_up).await.map(|_| ());
-        up.expect("it is not closed");
+        let bus = bus_that_is_up(amqp, "test").await;
         let commands: Vec<Event> = (0..LATE).map(command).collect();
         bus.publish(&commands).await.expect("published");
         bus.close().await;

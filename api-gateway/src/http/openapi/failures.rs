@@ -40,7 +40,8 @@ pub(in crate::http) const OF_A_LIST_OF_SAGAS: &[&ProblemKind] = &[&INVALID, &UNA
 
 pub(in crate::http) const OF_A_PROBLEM_PAGE: &[&ProblemKind] = &[&NOT_FOUND];
 
-/// What any operation may answer with that is not open to everybody.
+/// What any operation may answer with that is not open to everybody. It is unavailable while the
+/// gateway has no keys to know its callers by.
 pub(super) const EVERYWHERE: &[&ProblemKind] =
     &[&UNAUTHORIZED, &FORBIDDEN, &TOO_MANY, &UNAVAILABLE];
 

@@ -248,10 +248,10 @@ kinds! {
         code: BUSY_CODE,
         title: words("系统现在做不到", "The system cannot do this now"),
         happened: words(
-            "消息代理或数据库不可用，或者等待的请求已经太多。有 `sagaId` 时，命令可能已被接受，也可能没有；\
+            "消息代理、数据库或验证调用者的密钥不可用，或者等待的请求已经太多。有 `sagaId` 时，命令可能已被接受，也可能没有；\
              没有 `sagaId` 时，什么都没有执行。",
-            "The broker or a database is away, or too many wait already. With a `sagaId`, the command may \
-             or may not have been accepted; without one, nothing was done.",
+            "The broker, a database or the keys to know callers by are away, or too many wait already. \
+             With a `sagaId`, the command may or may not have been accepted; without one, nothing was done.",
         ),
         to_do: words(
             "等待 `Retry-After` 所说的秒数；有 `sagaId` 时按 `detail` 说的做，否则重新发送请求。",
