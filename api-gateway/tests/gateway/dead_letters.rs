@@ -334,8 +334,7 @@ impl Office {
 async fn only_operators_see_and_touch_dead_letters() {
     let shelf = Shelf::with(&FAILURES).await;
     let office = Office::open(&shelf).await;
-    let one = format!("/dead-letters/messages/{}", shelf.id(0));
-    let run = format!("/dead-letters/runs/{}", shelf.id(0));
+    let [one, run] = ["messages", "runs"].map(|of| format!("/dead-letters/{of}/{}", shelf.id(0)));
     let stop = format!("{run}/stop");
     let all: [Sent<'_>; 9] = [
         ("GET", "/dead-letters", ""),

@@ -76,7 +76,10 @@ impl Broker {
 
     /// How many messages are ready in a queue.
     pub(crate) async fn depth(&self, queue: &str) -> u32 {
-        let channel = self.channel().await;
+        self.depth_on(&self.channel().await, queue).await
+    }
+
+    async fn depth_on(&self, channel: &Channel, queue: &str) -> u32 {
         let options = QueueDeclareOptions {
             passive: true,
             ..QueueDeclareOptions::default()
@@ -85,11 +88,17 @@ impl Broker {
         declared.await.unwrap().message_count()
     }
 
-    /// Until so many commands are ready.
-    pub(crate) async fn until_purchases_wait(&self, messages: u32) {
-        while self.depth(PURCHASE).await != messages {
+    /// Until a queue has as many messages ready as it is to have.
+    pub(crate) async fn until_depth(&self, queue: &str, is_reached: impl Fn(u32) -> bool) {
+        let channel = self.channel().await;
+        while !is_reached(self.depth_on(&channel, queue).await) {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Until so many commands are ready.
+    pub(crate) async fn until_purchases_wait(&self, messages: u32) {
+        self.until_depth(PURCHASE, |depth| depth == messages).await;
     }
 
     /// Takes one message out of a queue, as soon as there is one.

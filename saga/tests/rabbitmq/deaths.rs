@@ -175,7 +175,7 @@ async fn process_dies(broker: &Broker, of: EventId, done: &mut HashSet<EventId>)
     let mut consumer = purchases(&*bus).await;
     let has_died = tokio::select! {
         () = work_until(of, &mut *consumer, done) => true,
-        () = until_parked(broker) => false,
+        () = broker.until_depth(PARKED, |depth| depth > 0) => false,
     };
     match has_died {
         true => line.cut(),
@@ -200,11 +200,5 @@ async fn work_until(poison: EventId, consumer: &mut dyn Consumer, done: &mut Has
             .iter()
             .map(|delivery| (delivery.tag, Settlement::Done));
         consumer.settle(settled.collect()).await;
-    }
-}
-
-async fn until_parked(broker: &Broker) {
-    while broker.depth(PARKED).await == 0 {
-        tokio::task::yield_now().await;
     }
 }

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
+use events::Event;
 use saga::bus::{Bus, Settlement};
 use saga::rabbitmq::RabbitMqConfig;
 
@@ -25,9 +26,8 @@ async fn a_consumer_that_is_dropped_at_any_moment_leaves_all_to_the_next() {
             was_done |= polled(polls, dropped.receive(10)).await.is_some();
             drop(dropped);
             let mut next = purchases(&*bus).await;
-            let mut taken = drain(&mut *next, events.len()).await;
-            taken.sort_by_key(|event| events.iter().position(|known| known == event));
-            assert_eq!(taken, events, "after {polls} polls");
+            let taken = drain(&mut *next, events.len()).await;
+            assert_eq!(in_order(&events, taken), events, "after {polls} polls");
         }
         assert!(was_done, "what comes late in a receive was not tried");
     })
@@ -62,15 +62,21 @@ async fn with_room_for_one_or_two_messages_all_are_handled_suspects_too() {
             let mut handled = drain(&mut *consumer, in_first + 3).await;
             handled.push(alone[0].event.as_ref().unwrap().clone());
             let all = [first, singles].concat();
-            handled.sort_by_key(|event| all.iter().position(|known| known == event));
             assert_eq!(
-                handled, all,
+                in_order(&all, handled),
+                all,
                 "with room for {prefetch}, {in_first} in the first"
             );
             bus.close().await;
         }
     })
     .await;
+}
+
+/// As they were published.
+fn in_order(published: &[Event], mut events: Vec<Event>) -> Vec<Event> {
+    events.sort_by_key(|event| published.iter().position(|known| known == event));
+    events
 }
 
 /// What comes of it, unless that takes more polls.
