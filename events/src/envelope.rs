@@ -175,8 +175,19 @@ impl Event {
 
     /// Reads one event from one JSON object.
     pub fn from_json(json: &[u8]) -> Result<Self, DecodeError> {
-        let wire: Wire<'_, &RawValue> =
+        let wire = serde_json::from_slice(json).map_err(DecodeError::Envelope)?;
+        Self::from_wire(wire)
+    }
+
+    /// Reads the events of a JSON batch, in order. An error if one of them is no CloudEvent: then
+    /// [`split_batch`] tells them apart.
+    pub fn from_json_batch(json: &[u8]) -> Result<Vec<Result<Self, DecodeError>>, DecodeError> {
+        let batch: Vec<Wire<'_, &RawValue>> =
             serde_json::from_slice(json).map_err(DecodeError::Envelope)?;
+        Ok(batch.into_iter().map(Self::from_wire).collect())
+    }
+
+    fn from_wire(wire: Wire<'_, &RawValue>) -> Result<Self, DecodeError> {
         if wire.specversion != SPEC_VERSION {
             return Err(DecodeError::SpecVersion {
                 found: wire.specversion.into_owned(),

@@ -232,7 +232,7 @@ fn join(parcels: &[(CallId, Parcel)]) -> Vec<u8> {
 /// array is a pack, whatever a tool that moved the message made of its content type. A pack that
 /// is no JSON comes back whole, as one event that will not decode.
 pub(super) fn take_apart(body: &[u8]) -> Vec<&[u8]> {
-    if body.trim_ascii_start().first() != Some(&b'[') {
+    if !is_pack(body) {
         return vec![body];
     }
     match split_batch(body) {
@@ -241,8 +241,18 @@ pub(super) fn take_apart(body: &[u8]) -> Vec<&[u8]> {
     }
 }
 
-/// The events of a message, in order.
+fn is_pack(body: &[u8]) -> bool {
+    body.trim_ascii_start().first() == Some(&b'[')
+}
+
+/// The events of a message, in order. A pack is read in one go, and taken apart only if something in
+/// it is no event.
 pub(super) fn decode(body: &[u8]) -> Vec<Result<Event, DecodeError>> {
+    if is_pack(body)
+        && let Ok(events) = Event::from_json_batch(body)
+    {
+        return events;
+    }
     take_apart(body).into_iter().map(Event::from_json).collect()
 }
 

@@ -158,6 +158,17 @@ fn a_bad_event_of_a_pack_keeps_its_letters_and_harms_no_neighbour() {
 }
 
 #[test]
+fn an_event_of_another_build_in_a_pack_harms_no_neighbour() {
+    let (good, newer) = (event(), event());
+    let newer = String::from_utf8(newer.to_json()).unwrap();
+    let newer = newer.replace(MessageType::PurchaseAndRegister.wire_type(), "Later.v9");
+    let body = [b"[", newer.as_bytes(), b",", &good.to_json(), b"]"].concat();
+    let decoded = decode(&body);
+    assert!(decoded[0].as_ref().unwrap_err().is_of_another_build());
+    assert_eq!(decoded[1].as_ref().unwrap(), &good);
+}
+
+#[test]
 fn what_is_no_json_is_one_event_that_will_not_decode() {
     for body in [&b"hello"[..], b"[1, 2", b"", b"\xff\xfe"] {
         assert_eq!(take_apart(body), [body]);
