@@ -18,9 +18,18 @@ pub trait Decider: Send + Sync + 'static {
     const SERVICE: Service;
     /// What the rules need to know about the world for a batch of events, read from the store
     /// before and kept up to date while the batch is decided.
-    type Facts: Send + Sync;
+    type Facts: Default + Send + Sync;
     /// A change to the participant's own data, committed together with the decision.
     type Effect: Send + Sync;
+
+    /// Whether [`decide`](Self::decide) needs no facts for this event, and its saga is most likely
+    /// new. Such events are decided as if nothing were known and committed unread, which saves a
+    /// round trip; a saga that is known after all makes the commit a [`Failure::Conflict`], and
+    /// then they are decided like any others.
+    fn decides_unread(&self, event: &Event) -> bool {
+        let _ = event;
+        false
+    }
 
     /// A forward step or a finish that this saga has not decided yet. A finish may not be refused.
     fn decide(
@@ -133,6 +142,16 @@ impl<E> Changes<E> {
 pub struct Snapshot<F> {
     pub decisions: HashMap<SagaId, Decision>,
     pub facts: F,
+}
+
+impl<F: Default> Snapshot<F> {
+    /// Of a store that knows nothing.
+    pub fn blank() -> Self {
+        Self {
+            decisions: HashMap::new(),
+            facts: F::default(),
+        }
+    }
 }
 
 /// Decides a batch, in order: one reply for each event, and what has to be committed before the

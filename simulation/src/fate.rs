@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use events::choreography::Service;
-use events::{Event, SagaId, Timestamp};
+use events::{SagaId, Timestamp};
 use tokio::time::Instant;
 
 use crate::chance::Chance;
@@ -130,14 +130,19 @@ impl Fate {
         self.book().troubles.insert((service.0, saga), times);
     }
 
-    /// Whether handling one of these fails. One that fails alone has failed once.
-    pub(crate) fn troubles(&self, service: Service, events: &[Event]) -> bool {
+    /// Whether handling a message of one of these fails. One that fails alone has failed once.
+    pub(crate) fn troubles(
+        &self,
+        service: Service,
+        sagas: impl ExactSizeIterator<Item = SagaId>,
+    ) -> bool {
         let troubles = &mut self.book().troubles;
-        let mut keys = events.iter().map(|event| (service.0, event.saga_id));
+        let is_alone = sagas.len() == 1;
+        let mut keys = sagas.map(|saga| (service.0, saga));
         let Some(key) = keys.find(|key| troubles.contains_key(key)) else {
             return false;
         };
-        if events.len() == 1 {
+        if is_alone {
             match troubles.get_mut(&key) {
                 Some(&mut u32::MAX) | None => {}
                 Some(0 | 1) => drop(troubles.remove(&key)),

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use events::Event;
 use events::choreography::Service;
+use events::{Event, SagaId};
 use saga::decision::{Changes, Decider, Snapshot};
 use saga::failure::Failure;
 use saga::store::Store;
@@ -66,6 +66,17 @@ impl<S> SimulatedStore<S> {
         self.outage.lasts() || self.life.strikes(fault)
     }
 
+    /// Fails if a message of one of these sagas is one that cannot be handled.
+    fn may_trouble<D: Decider>(
+        &self,
+        sagas: impl ExactSizeIterator<Item = SagaId>,
+    ) -> Result<(), Failure> {
+        match self.life.fate.troubles(D::SERVICE, sagas) {
+            true => Err(Failure::handling("simulated")),
+            false => Ok(()),
+        }
+    }
+
     /// Where a database may fall silent: it neither answers this process nor refuses, for a while.
     async fn may_hang(&self, fault: Fault) {
         if self.life.strikes(fault) {
@@ -122,9 +133,8 @@ where
         if self.refuses(Fault::ReadRefused) {
             return Err(away());
         }
-        if self.life.fate.troubles(D::SERVICE, events) {
-            return Err(Failure::handling("simulated"));
-        }
+        let sagas = events.iter().map(|event| event.saga_id);
+        self.may_trouble::<D>(sagas)?;
         let snapshot = self.inner.load(events).await;
         self.life.fate.moment().await;
         self.life.may_end(Fault::CrashAfterLoad).await;
@@ -137,6 +147,9 @@ where
         if self.refuses(Fault::CommitRefused) {
             return Err(away());
         }
+        // What was decided unread shows its trouble only now.
+        let sagas = changes.decided.iter().map(|row| row.saga_id);
+        self.may_trouble::<D>(sagas)?;
         self.write::<D>(changes).await?;
         for row in changes.decided.iter().chain(&changes.undone) {
             let what = match row.undo {

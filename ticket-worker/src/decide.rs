@@ -67,6 +67,14 @@ impl Decider for TicketDecider {
     type Facts = Tickets;
     type Effect = Effect;
 
+    /// A new ticket has nothing to do with those that are there.
+    fn decides_unread(&self, event: &Event) -> bool {
+        matches!(
+            event.message,
+            Message::PurchaseAndRegister(_) | Message::AddTicket(_)
+        )
+    }
+
     fn decide(
         &self,
         event: &Event,

@@ -23,7 +23,7 @@ use crate::bus::{
     Bus, Consumer, Delivery, DeliveryTag, PublishError, Queue, Settlement, TopologyError,
 };
 use crate::database::limited;
-use crate::decision::{Decider, Moment, decide_batch};
+use crate::decision::{Decider, Moment, Snapshot, decide_batch};
 use crate::failure::{Failure, chain};
 use crate::retry::RetryPolicy;
 use crate::store::Store;
@@ -54,7 +54,33 @@ where
     C: Fn() -> Moment + Send + Sync + 'static,
 {
     async fn react(&self, events: &[Event]) -> Result<Vec<Event>, Failure> {
+        if self.decides_unread(events) {
+            match self.decide(Snapshot::blank(), events).await {
+                Err(Failure::Conflict) => {}
+                decided => return decided,
+            }
+        }
         let snapshot = self.store.load(events).await?;
+        self.decide(snapshot, events).await
+    }
+}
+
+impl<D, S, C> Worker<D, S, C>
+where
+    D: Decider,
+    S: Store<D>,
+    C: Fn() -> Moment + Send + Sync + 'static,
+{
+    fn decides_unread(&self, events: &[Event]) -> bool {
+        let unread = |event| self.decider.decides_unread(event);
+        !events.is_empty() && events.iter().all(unread)
+    }
+
+    async fn decide(
+        &self,
+        snapshot: Snapshot<D::Facts>,
+        events: &[Event],
+    ) -> Result<Vec<Event>, Failure> {
         let (changes, replies) = decide_batch(&self.decider, snapshot, events, &self.clock)?;
         if !changes.is_empty() {
             self.store.commit(&changes).await?;

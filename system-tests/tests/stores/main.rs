@@ -4,6 +4,7 @@
 
 mod moved;
 mod planned_empty;
+mod unread;
 
 use std::collections::HashMap;
 
