@@ -116,6 +116,16 @@ impl Reading {
     }
 }
 
+impl Usage {
+    /// What was used in another stretch of time of the same accounts.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for ((_, sum), (_, more)) in self.times.iter_mut().zip(&other.times) {
+            *sum = sum.zip(*more).map(|(sum, more)| sum + more);
+        }
+        self.others = self.others.zip(other.others).map(|(a, b)| a.max(b));
+    }
+}
+
 impl Machine {
     fn read() -> Option<Self> {
         Self::parse(&fs::read_to_string("/proc/stat").ok()?)

@@ -43,7 +43,6 @@ pub(crate) struct Meter {
     closed: Option<Instant>,
     started: u64,
     ended: u64,
-    counted: u64,
     /// In microseconds.
     latencies: Histogram<u64>,
 }
@@ -53,9 +52,49 @@ pub(crate) struct Meter {
 pub(crate) struct Measured {
     /// All sagas, those of the warm-up and those that ended late included.
     pub(crate) sagas: u64,
-    pub(crate) per_second: f64,
-    pub(crate) p50: Duration,
-    pub(crate) p99: Duration,
+    window: Duration,
+    /// Of the sagas that ended inside the window, in microseconds.
+    latencies: Histogram<u64>,
+}
+
+impl Measured {
+    /// Sagas that ended in each second of the window.
+    pub(crate) fn per_second(&self) -> f64 {
+        self.latencies.len() as f64 / self.window.as_secs_f64().max(f64::EPSILON)
+    }
+
+    /// The latency that so large a share of the sagas stayed within.
+    pub(crate) fn latency(&self, share: f64) -> Duration {
+        Duration::from_micros(self.latencies.value_at_quantile(share))
+    }
+
+    /// More of the same load, measured at another time.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.sagas += other.sagas;
+        self.window += other.window;
+        self.latencies
+            .add(&other.latencies)
+            .expect("both have the same digits and grow as needed");
+    }
+
+    /// So many sagas in one second, each of this latency.
+    #[cfg(test)]
+    pub(crate) fn one_second_of(sagas: u64, latency: Duration) -> Self {
+        let mut latencies = histogram();
+        let micros = u64::try_from(latency.as_micros()).expect("a latency of a test");
+        latencies
+            .record_n(micros, sagas)
+            .expect("it grows as needed");
+        Self {
+            sagas,
+            window: Duration::from_secs(1),
+            latencies,
+        }
+    }
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new(3).expect("three digits are allowed")
 }
 
 impl Meter {
@@ -66,8 +105,7 @@ impl Meter {
             closed: None,
             started: 0,
             ended: 0,
-            counted: 0,
-            latencies: Histogram::new(3).expect("three digits are allowed"),
+            latencies: histogram(),
         }
     }
 
@@ -94,7 +132,6 @@ impl Meter {
         self.ended += 1;
         let in_time = self.closed.is_none_or(|closed| ended <= closed);
         if ended >= self.opens && in_time {
-            self.counted += 1;
             let micros = ended.saturating_duration_since(began).as_micros();
             let micros = u64::try_from(micros).unwrap_or(u64::MAX);
             self.latencies.record(micros).expect("it grows as needed");
@@ -108,13 +145,10 @@ impl Meter {
 
     pub(crate) fn measured(&self) -> Measured {
         let closed = self.closed.unwrap_or_else(Instant::now);
-        let window = closed.saturating_duration_since(self.opens);
-        let quantile = |q| Duration::from_micros(self.latencies.value_at_quantile(q));
         Measured {
             sagas: self.ended,
-            per_second: self.counted as f64 / window.as_secs_f64().max(f64::EPSILON),
-            p50: quantile(0.50),
-            p99: quantile(0.99),
+            window: closed.saturating_duration_since(self.opens),
+            latencies: self.latencies.clone(),
         }
     }
 }
@@ -155,7 +189,18 @@ mod tests {
         let mut meter = Meter::start(load);
         meter.begin();
         meter.end(Instant::now(), Instant::now());
-        assert_eq!((meter.measured().sagas, meter.counted), (1, 0));
+        let measured = meter.measured();
+        assert_eq!((measured.sagas, measured.latencies.len()), (1, 0));
+    }
+
+    #[test]
+    fn turns_add_up_to_one_measurement() {
+        let mut measured = Measured::one_second_of(100, Duration::from_millis(1));
+        measured.add(&Measured::one_second_of(300, Duration::from_millis(3)));
+        assert_eq!(measured.sagas, 400);
+        assert!((measured.per_second() - 200.0).abs() < 1e-9);
+        let quartile = measured.latency(0.25).as_millis();
+        assert_eq!((quartile, measured.latency(0.26).as_millis()), (1, 3));
     }
 
     #[test]

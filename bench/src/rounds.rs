@@ -1,21 +1,22 @@
-//! One run: every variant at every number of sagas in flight, in rounds, so that whatever else the
-//! machine does meanwhile hits all of them alike.
+//! One run: every variant at every number of sagas in flight, in rounds.
 
+mod contestant;
 mod http;
 
 use std::time::Duration;
 
 use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
 
+use self::contestant::Contestant;
+
 use crate::arguments::Arguments;
 use crate::bare::{self, Bare};
-use crate::cpu::{Accounts, Usage};
+use crate::cpu::Usage;
 use crate::databases::{self, Databases};
 use crate::drain::{self, Drain};
 use crate::failure::BenchError;
 use crate::listening::Servers;
 use crate::meter::{Load, Measured};
-use crate::relay::Relay;
 use crate::system::{Home, Names, System};
 use crate::variant::Variant;
 
@@ -102,57 +103,33 @@ impl<'a> Run<'a> {
             let measured = bare::measure(amqp, &bare, &database).await?;
             eprintln!("round {}: {measured:.1?}", round + 1);
             self.findings.bare.push(measured);
-            if self.arguments.variants().contains(&Variant::Relay) {
-                self.relay(round).await?;
+            let mut contestants = self.start(&homes).await?;
+            for &in_flight in &self.arguments.in_flight {
+                let load = self.load(in_flight);
+                let cells = contestant::take_turns(&mut contestants, load, round).await?;
+                cells.into_iter().for_each(|cell| self.record(cell));
             }
-            for (variant, home) in &homes {
-                self.system(*variant, home, round).await?;
+            for contestant in contestants {
+                contestant.stop().await?;
             }
         }
         Ok(homes)
     }
 
-    async fn relay(&mut self, round: usize) -> Result<(), BenchError> {
-        let namespace = self.names.namespace(Variant::Relay);
-        let mut relay = Relay::start(&self.arguments.amqp_url, &namespace).await?;
-        let accounts = Accounts::of(&relay.hops, self.servers);
-        for &in_flight in &self.arguments.in_flight {
-            let before = accounts.read();
-            let measured = relay.run(self.load(in_flight)).await?;
-            self.record(Cell {
-                variant: Variant::Relay,
-                in_flight,
-                round,
-                measured,
-                cpu: accounts.read().since(&before),
-                ledger_behind: None,
-            });
+    async fn start<'h>(
+        &self,
+        homes: &'h [(Variant, Home)],
+    ) -> Result<Vec<Contestant<'h>>, BenchError> {
+        let mut contestants = Vec::new();
+        if self.arguments.variants().contains(&Variant::Relay) {
+            let namespace = self.names.namespace(Variant::Relay);
+            let url = &self.arguments.amqp_url;
+            contestants.push(Contestant::relay(url, &namespace, self.servers).await?);
         }
-        relay.stop().await
-    }
-
-    async fn system(
-        &mut self,
-        variant: Variant,
-        home: &Home,
-        round: usize,
-    ) -> Result<(), BenchError> {
-        let system = System::start(home).await?;
-        let accounts = Accounts::of(&system.processes, self.servers);
-        for &in_flight in &self.arguments.in_flight {
-            let before = accounts.read();
-            let measured = system.run(self.load(in_flight)).await?;
-            let ledger_behind = Some(system.wait_for_ledger().await?);
-            self.record(Cell {
-                variant,
-                in_flight,
-                round,
-                measured,
-                cpu: accounts.read().since(&before),
-                ledger_behind,
-            });
+        for (variant, home) in homes {
+            contestants.push(Contestant::system(*variant, home, self.servers).await?);
         }
-        system.stop().await
+        Ok(contestants)
     }
 
     fn load(&self, in_flight: usize) -> Load {
@@ -166,17 +143,14 @@ impl<'a> Run<'a> {
     }
 
     fn record(&mut self, cell: Cell) {
-        let Measured {
-            per_second,
-            p50,
-            p99,
-            ..
-        } = cell.measured;
+        let measured = &cell.measured;
+        let (p50, p99) = (measured.latency(0.50), measured.latency(0.99));
         eprintln!(
-            "round {} {:>14} {:>6} in flight: {per_second:>8.0}/s  p50 {p50:.1?}  p99 {p99:.1?}",
+            "round {} {:>14} {:>6} in flight: {:>8.0}/s  p50 {p50:.1?}  p99 {p99:.1?}",
             cell.round + 1,
             cell.variant.title(),
             cell.in_flight,
+            measured.per_second(),
         );
         self.findings.cells.push(cell);
     }

@@ -171,8 +171,8 @@ impl Cells<'_> {
             of: one.title(),
             to: other.title(),
             in_flight,
-            sagas_per_second: ratio(|cell| cell.measured.per_second),
-            p50: ratio(|cell| micros(cell.measured.p50)),
+            sagas_per_second: ratio(|cell| cell.measured.per_second()),
+            p50: ratio(|cell| micros(cell.measured.latency(0.50))),
         })
     }
 }
@@ -187,9 +187,9 @@ impl Row {
         Some(Self {
             variant: variant.title(),
             in_flight,
-            sagas_per_second: over(|cell| cell.measured.per_second),
-            p50_us: over(|cell| micros(cell.measured.p50)),
-            p99_us: over(|cell| micros(cell.measured.p99)),
+            sagas_per_second: over(|cell| cell.measured.per_second()),
+            p50_us: over(|cell| micros(cell.measured.latency(0.50))),
+            p99_us: over(|cell| micros(cell.measured.latency(0.99))),
             cpu_us_per_saga: processes.map(|name| (name, cpu(cells, name))).collect(),
             others: cells
                 .iter()
@@ -197,7 +197,10 @@ impl Row {
                 .collect::<Option<Vec<f64>>>()
                 .map(median),
             ledger_behind_ms: behind.map(median),
-            sagas_per_second_by_round: cells.iter().map(|cell| cell.measured.per_second).collect(),
+            sagas_per_second_by_round: cells
+                .iter()
+                .map(|cell| cell.measured.per_second())
+                .collect(),
         })
     }
 }
@@ -347,17 +350,12 @@ mod tests {
     use crate::cpu::Usage;
     use crate::meter::Measured;
 
-    fn cell(variant: Variant, round: usize, per_second: f64) -> Cell {
+    fn cell(variant: Variant, round: usize, per_second: u64) -> Cell {
         Cell {
             variant,
             in_flight: 2000,
             round,
-            measured: Measured {
-                sagas: 10,
-                per_second,
-                p50: Duration::from_millis(1),
-                p99: Duration::from_millis(2),
-            },
+            measured: Measured::one_second_of(per_second, Duration::from_millis(1)),
             cpu: Usage {
                 times: vec![
                     ("broker", Some(Duration::from_millis(1))),
@@ -373,12 +371,12 @@ mod tests {
     fn a_ratio_is_taken_within_each_round() {
         // The machine was four times slower in the second and third round.
         let cells = [
-            cell(Variant::System, 0, 4000.0),
-            cell(Variant::PackingOff, 0, 800.0),
-            cell(Variant::System, 1, 1000.0),
-            cell(Variant::PackingOff, 1, 200.0),
-            cell(Variant::System, 2, 1000.0),
-            cell(Variant::PackingOff, 2, 800.0),
+            cell(Variant::System, 0, 4000),
+            cell(Variant::PackingOff, 0, 800),
+            cell(Variant::System, 1, 1000),
+            cell(Variant::PackingOff, 1, 200),
+            cell(Variant::System, 2, 1000),
+            cell(Variant::PackingOff, 2, 800),
         ];
         let ratio = Cells(&cells).ratio(Variant::System, Variant::PackingOff, 2000);
         let ratio = ratio.unwrap();
@@ -389,7 +387,7 @@ mod tests {
 
     #[test]
     fn cpu_time_is_per_saga_and_unknown_stays_unknown() {
-        let cells = [cell(Variant::System, 0, 1.0)];
+        let cells = [cell(Variant::System, 0, 10)];
         let cells: Vec<&Cell> = cells.iter().collect();
         let row = Row::of(Variant::System, 2000, &cells).unwrap();
         assert_eq!(row.cpu_us_per_saga["broker"], Some(100.0));
