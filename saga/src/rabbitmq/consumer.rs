@@ -24,6 +24,7 @@ use super::in_hand::InHand;
 use super::pace::Pace;
 use super::pack::{Address, Parcel, decode, take_apart};
 use super::publisher::Publisher;
+use super::returns::Returns;
 use super::subscription::Subscription;
 use crate::bus::{Consumer, Delivery, DeliveryTag, Settlement};
 use crate::failure::chain;
@@ -223,19 +224,24 @@ impl Consumer for WorkConsumer {
 /// with the connection anyway, and who misses one asks the ledger.
 pub(super) struct ReplyConsumer {
     subscription: Subscription,
+    returns: Arc<Returns>,
     next_tag: u64,
 }
 
 impl ReplyConsumer {
-    pub(super) fn new(subscription: Subscription) -> Self {
+    pub(super) fn new(subscription: Subscription, returns: &Arc<Returns>) -> Self {
         Self {
             subscription,
+            returns: Arc::clone(returns),
             next_tag: 0,
         }
     }
 
     fn accept(&mut self, message: &lapin::message::Delivery, into: &mut Vec<Delivery>) {
-        for event in decode(&message.data) {
+        let events = decode(&message.data);
+        let sagas = events.iter().flatten().map(|event| event.saga_id);
+        self.returns.ended(sagas);
+        for event in events {
             into.push(Delivery {
                 tag: DeliveryTag(self.next_tag),
                 event,

@@ -6,42 +6,64 @@
 //! sagas or two hundred, so many small ones fill the machine, and each waits for the others. Fewer
 //! and larger ones take less of it, and arrive sooner (docs/decisions/0014-convoys.md).
 //!
-//! So after a group the entrance is closed for a moment, and what comes gathers. It is never closed
-//! to a message with as many events as one may have, and never by a command that came alone: who is
-//! alone with one saga after the other waits for nothing.
+//! So after a group the entrance is closed, and what comes gathers, until the group is back and those
+//! who waited for it have come again ([`Returns`]): they make the next one. Nobody is held for longer
+//! than a moment, come back or not. The entrance is never closed to a message with as many events as
+//! one may have, and never by a command that came alone: who is alone with one saga after the other
+//! waits for nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use events::{Class, Route};
+use events::{Class, Route, SagaId};
 use tokio::time::{Instant, sleep_until};
 
-/// How long the entrance is closed for each command that was let in: about what two of them are
-/// worth to a convoy. So a small group, whose sagas would end sooner than others gather, holds
+use super::returns::Returns;
+
+/// How long the entrance is closed at most for each command that was let in: about what a convoy
+/// costs, divided by two. So a small group, whose sagas would end sooner than others gather, holds
 /// nobody up.
-const PACE: Duration = Duration::from_micros(500);
-/// The longest that a command gathers: what a convoy of sixty takes at most from the gateway's callers
-/// through all services and back to them, so that they come in time for the next one. It costs some
-/// 5 ms of processor, so no entrance takes more than a quarter of two processors for itself.
-const PACE_LIMIT: Duration = Duration::from_millis(10);
+const PACE: Duration = Duration::from_millis(1);
+/// The longest that a command gathers: what a convoy of sixty takes through all services in a slow
+/// hour, and its callers back to the gateway.
+const PACE_LIMIT: Duration = Duration::from_millis(20);
 
 /// One for each publishing connection.
 #[derive(Debug, Default)]
 pub(super) struct Entrance {
     closed_until: Option<Instant>,
+    returns: Arc<Returns>,
 }
 
 impl Entrance {
-    /// Whether a message on this route may leave. `is_full` says that no more would go into it.
-    pub(super) fn admits(&self, route: &Route, is_full: bool) -> bool {
-        route.class == Class::Event || is_full || self.closed_until.is_none()
+    pub(super) fn new(returns: &Arc<Returns>) -> Self {
+        Self {
+            closed_until: None,
+            returns: Arc::clone(returns),
+        }
     }
 
-    /// So many events left in one message.
-    pub(super) fn admitted(&mut self, route: &Route, events: usize) {
+    /// Whether a message on this route may leave, with so many events waiting for it. `is_full` says
+    /// that no more would go into it.
+    pub(super) fn admits(&self, route: &Route, waiting: usize, is_full: bool) -> bool {
+        route.class == Class::Event
+            || is_full
+            || self.closed_until.is_none()
+            || self.returns.are_followed_by(waiting)
+    }
+
+    /// So many events left in one message, for these sagas.
+    pub(super) fn admitted(
+        &mut self,
+        route: &Route,
+        events: usize,
+        sagas: impl Iterator<Item = SagaId>,
+    ) {
         if route.class == Class::Command && events > 1 {
             let events = u32::try_from(events).unwrap_or(u32::MAX);
             let pace = PACE.saturating_mul(events).min(PACE_LIMIT);
             self.closed_until = Some(Instant::now() + pace);
+            self.returns.left(sagas);
         }
     }
 
@@ -72,43 +94,68 @@ mod tests {
         Route { class, key }
     }
 
+    fn sagas(number: usize) -> Vec<SagaId> {
+        std::iter::repeat_with(SagaId::mint).take(number).collect()
+    }
+
+    fn admit(entrance: &mut Entrance, class: Class, number: usize) -> Vec<SagaId> {
+        let group = sagas(number);
+        entrance.admitted(&route(class), number, group.iter().copied());
+        group
+    }
+
     #[tokio::test(start_paused = true)]
     async fn after_a_group_commands_gather_for_a_moment_and_then_leave() {
         let (mut entrance, command) = (Entrance::default(), route(Class::Command));
-        assert!(entrance.admits(&command, false));
-        entrance.admitted(&command, 4);
-        assert!(!entrance.admits(&command, false));
+        assert!(entrance.admits(&command, 1, false));
+        admit(&mut entrance, Class::Command, 4);
+        assert!(!entrance.admits(&command, 1, false));
         let closed = Instant::now();
         entrance.opening().await;
         assert_eq!(closed.elapsed(), 4 * PACE);
         entrance.open();
-        assert!(entrance.admits(&command, false));
+        assert!(entrance.admits(&command, 1, false));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_large_group_closes_it_for_no_longer_than_the_limit() {
         let mut entrance = Entrance::default();
-        entrance.admitted(&route(Class::Command), usize::MAX);
+        admit(&mut entrance, Class::Command, 1000);
         let closed = Instant::now();
         entrance.opening().await;
         assert_eq!(closed.elapsed(), PACE_LIMIT);
     }
 
     #[tokio::test(start_paused = true)]
+    async fn those_who_come_again_after_a_group_wait_for_no_clock() {
+        let returns = Arc::new(Returns::default());
+        let (mut entrance, command) = (Entrance::new(&returns), route(Class::Command));
+        let group = admit(&mut entrance, Class::Command, 4);
+        returns.ended(group.into_iter());
+        assert!(!entrance.admits(&command, 3, false), "one is still to come");
+        assert!(entrance.admits(&command, 4, false));
+        admit(&mut entrance, Class::Command, 4);
+        assert!(
+            !entrance.admits(&command, 4, false),
+            "closed by the next group"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_command_that_came_alone_and_an_event_close_nothing() {
         let (mut entrance, command) = (Entrance::default(), route(Class::Command));
-        entrance.admitted(&command, 1);
-        entrance.admitted(&route(Class::Event), 100);
-        assert!(entrance.admits(&command, false));
+        admit(&mut entrance, Class::Command, 1);
+        admit(&mut entrance, Class::Event, 100);
+        assert!(entrance.admits(&command, 1, false));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_full_message_and_an_event_wait_for_nothing() {
-        let mut entrance = Entrance::default();
-        entrance.admitted(&route(Class::Command), 100);
-        assert!(entrance.admits(&route(Class::Command), true));
-        assert!(entrance.admits(&route(Class::Event), false));
+        let (mut entrance, command) = (Entrance::default(), route(Class::Command));
+        admit(&mut entrance, Class::Command, 100);
+        assert!(entrance.admits(&command, 100, true));
+        assert!(entrance.admits(&route(Class::Event), 1, false));
         entrance.open();
-        assert!(entrance.admits(&route(Class::Command), false));
+        assert!(entrance.admits(&command, 1, false));
     }
 }

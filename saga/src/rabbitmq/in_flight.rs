@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -20,6 +21,7 @@ use super::Packing;
 use super::connection::{Settings, Trouble, short, shortened};
 use super::entrance::Entrance;
 use super::pack::{Address, Backlog, CallId, Pack};
+use super::returns::Returns;
 use super::topology::Names;
 use crate::bus::PublishError;
 
@@ -75,6 +77,7 @@ impl Window {
     pub(super) async fn open(
         connection: &Connection,
         settings: &Settings,
+        returns: &Arc<Returns>,
     ) -> Result<Self, Trouble> {
         let channel = connection.create_channel().await?;
         // Without it every confirm resolves at once and means nothing.
@@ -85,7 +88,7 @@ impl Window {
             channel,
             names: settings.names.clone(),
             packing: settings.packing,
-            entrance: Entrance::default(),
+            entrance: Entrance::new(returns),
             sent: FuturesUnordered::new(),
             since: BTreeMap::new(),
             last: 0,

@@ -29,6 +29,7 @@ mod parked;
 mod place;
 mod publisher;
 mod questions;
+mod returns;
 mod shelf;
 mod spec;
 mod subscription;
@@ -59,6 +60,7 @@ use self::pack::Parcel;
 use self::place::Place;
 use self::publisher::Publisher;
 use self::questions::Asker;
+use self::returns::Returns;
 use self::spec::Spec;
 use self::subscription::Subscriber;
 use crate::bus::{
@@ -177,6 +179,7 @@ pub fn check_namespace(namespace: &str) -> Result<(), ConfigError> {
 pub struct RabbitMqBus {
     settings: Arc<Settings>,
     publisher: Publisher,
+    returns: Arc<Returns>,
     subscriber: Subscriber,
     asker: Asker,
     health: Arc<HealthBoard>,
@@ -195,7 +198,8 @@ impl RabbitMqBus {
         let settings = Arc::new(Settings::check(config)?);
         let health = Arc::new(HealthBoard::new(settings.broker()));
         let closing = CancellationToken::new();
-        let (publisher, publishing) = publisher::new(&settings, &health, &closing);
+        let returns = Arc::default();
+        let (publisher, publishing) = publisher::new(&settings, &health, &closing, &returns);
         let (subscriber, consuming) = supervisor::new(&settings, &health, &closing);
         let (asker, asking) = questions::asker(&settings, &closing);
         let running = vec![
@@ -206,6 +210,7 @@ impl RabbitMqBus {
         Ok(Arc::new(Self {
             settings,
             publisher,
+            returns,
             subscriber,
             asker,
             health,
@@ -300,7 +305,9 @@ impl Bus for RabbitMqBus {
                 self.publisher.clone(),
                 &self.settings,
             )),
-            Queue::Replies { .. } => Box::new(consumer::ReplyConsumer::new(subscription)),
+            Queue::Replies { .. } => {
+                Box::new(consumer::ReplyConsumer::new(subscription, &self.returns))
+            }
         })
     }
 

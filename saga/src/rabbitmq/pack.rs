@@ -61,6 +61,13 @@ impl Parcel {
         }
     }
 
+    fn saga_id(&self) -> Option<SagaId> {
+        match &self.label {
+            Label::Event { saga_id, .. } => Some(*saga_id),
+            Label::Written(_) => None,
+        }
+    }
+
     pub(super) fn size(&self) -> usize {
         self.json.len()
     }
@@ -149,12 +156,13 @@ impl Backlog {
         }
         let admitted = self.turns.iter().position(|route| {
             let waiting = self.routes.get(route).map_or(0, VecDeque::len);
-            entrance.admits(route, waiting >= packing.max_events_per_message)
+            entrance.admits(route, waiting, waiting >= packing.max_events_per_message)
         });
         let route = self.turns.remove(admitted?)?;
         let waiting = self.routes.get_mut(&route)?;
         let parcels = take_one_message(waiting, packing);
-        entrance.admitted(&route, parcels.len());
+        let sagas = parcels.iter().filter_map(|(_, parcel)| parcel.saga_id());
+        entrance.admitted(&route, parcels.len(), sagas);
         if waiting.is_empty() {
             self.routes.remove(&route);
         } else {

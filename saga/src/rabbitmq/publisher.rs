@@ -20,6 +20,7 @@ use super::connection::{Link, STABLE, Settings, Trouble};
 use super::health::{Half, HealthBoard};
 use super::in_flight::{Fate, Window};
 use super::pack::{Backlog, CallId, Parcel};
+use super::returns::Returns;
 use crate::bus::PublishError;
 use crate::retry::Backoff;
 
@@ -82,6 +83,7 @@ pub(super) fn new(
     settings: &Arc<Settings>,
     health: &Arc<HealthBoard>,
     closing: &CancellationToken,
+    returns: &Arc<Returns>,
 ) -> (Publisher, PublisherTask) {
     let (sender, requests) = mpsc::unbounded_channel();
     let publisher = Publisher {
@@ -92,6 +94,7 @@ pub(super) fn new(
         settings: Arc::clone(settings),
         health: Arc::clone(health),
         closing: closing.clone(),
+        returns: Arc::clone(returns),
         requests,
         pending: Pending::default(),
         away_since: Instant::now(),
@@ -103,6 +106,7 @@ pub(super) struct PublisherTask {
     settings: Arc<Settings>,
     health: Arc<HealthBoard>,
     closing: CancellationToken,
+    returns: Arc<Returns>,
     requests: mpsc::UnboundedReceiver<Request>,
     pending: Pending,
     away_since: Instant,
@@ -186,7 +190,7 @@ impl PublisherTask {
 
     /// Publishes until the connection is lost (continue, and why) or the bus is closed (break).
     async fn serve(&mut self, mut link: Link) -> ControlFlow<(), Trouble> {
-        let mut window = match Window::open(&link.connection, &self.settings).await {
+        let mut window = match Window::open(&link.connection, &self.settings, &self.returns).await {
             Ok(window) => window,
             Err(trouble) => return ControlFlow::Continue(trouble),
         };

@@ -1,0 +1,85 @@
+//! What has come back to this process of the sagas that it began: so that its
+//! [`entrance`](super::entrance) knows when a group is back and who comes after it.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use events::SagaId;
+
+/// Shared by the consumer of replies, which sees sagas end, and the entrance.
+#[derive(Debug, Default)]
+pub(super) struct Returns(Mutex<Returned>);
+
+#[derive(Debug, Default)]
+struct Returned {
+    /// How many sagas the last group had.
+    group: usize,
+    /// Those of them that have not ended.
+    out: HashSet<SagaId>,
+    /// How many sagas have ended since it left, whichever.
+    ended: usize,
+}
+
+impl Returns {
+    /// A group left. Whatever is still out of the one before it is not waited for.
+    pub(super) fn left(&self, group: impl Iterator<Item = SagaId>) {
+        let mut returned = self.lock();
+        returned.out.clear();
+        returned.out.extend(group);
+        returned.group = returned.out.len();
+        returned.ended = 0;
+    }
+
+    pub(super) fn ended(&self, sagas: impl Iterator<Item = SagaId>) {
+        let mut returned = self.lock();
+        for saga in sagas {
+            returned.ended += 1;
+            returned.out.remove(&saga);
+        }
+    }
+
+    /// Whether most of the last group are back, and so many commands come after all that have ended
+    /// since: one for each, as from callers who begin a saga when one has ended.
+    pub(super) fn are_followed_by(&self, commands: usize) -> bool {
+        let returned = self.lock();
+        // The refused have further to go, and are not waited for.
+        let most_are_back = returned.out.len() * 4 <= returned.group;
+        most_are_back && commands >= returned.ended
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Returned> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sagas(number: usize) -> Vec<SagaId> {
+        std::iter::repeat_with(SagaId::mint).take(number).collect()
+    }
+
+    #[test]
+    fn a_group_is_followed_when_most_of_it_are_back_and_as_many_come_again() {
+        let (returns, group) = (Returns::default(), sagas(8));
+        returns.left(group.iter().copied());
+        returns.ended(group[..5].iter().copied());
+        assert!(!returns.are_followed_by(8), "three of eight are out");
+        returns.ended(group[5..6].iter().copied());
+        assert!(!returns.are_followed_by(5), "one has not come again");
+        assert!(returns.are_followed_by(6));
+    }
+
+    #[test]
+    fn stragglers_of_a_group_before_are_no_part_of_it_but_may_come_again() {
+        let (returns, first, second) = (Returns::default(), sagas(4), sagas(4));
+        returns.left(first.iter().copied());
+        returns.left(second.iter().copied());
+        returns.ended(first.iter().copied());
+        assert!(!returns.are_followed_by(4), "all of the second are out");
+        returns.ended(second.iter().copied());
+        assert!(!returns.are_followed_by(7));
+        assert!(returns.are_followed_by(8));
+    }
+}
