@@ -42,7 +42,8 @@ pub(crate) struct Arguments {
     /// Share of sagas that are refused at registration and undone
     #[arg(long, default_value_t = 0.2)]
     pub(crate) refusals: f64,
-    /// Length of each measurement, after its warm-up
+    /// Length of each measurement, after its warm-up. With one saga in flight it is cut into twenty
+    /// turns, in which the variants alternate
     #[arg(long, default_value_t = 5.0)]
     pub(crate) seconds: f64,
     /// Warm-up before each measurement, in seconds

@@ -32,8 +32,7 @@ struct Machine {
 #[derive(Clone, Debug)]
 pub(crate) struct Usage {
     pub(crate) times: CpuTimes,
-    /// The share of the machine that processes used which have nothing to do with the measurement.
-    pub(crate) others: Option<f64>,
+    machine: Option<Machine>,
 }
 
 /// The processes that a measurement pays for.
@@ -101,28 +100,45 @@ impl Reading {
         let used = |before: Option<Duration>, after: Option<Duration>| {
             Some(after?.saturating_sub(before?))
         };
-        let times: CpuTimes = pairs
+        let times = pairs
             .map(|((name, before), (_, after))| (*name, used(*before, *after)))
             .collect();
-        let others = self.others_since(before, times.iter().map(|(_, time)| *time).sum());
-        Usage { times, others }
-    }
-
-    fn others_since(&self, before: &Self, ours: Option<Duration>) -> Option<f64> {
-        let (before, after) = (before.machine?, self.machine?);
-        let busy = after.busy.saturating_sub(before.busy);
-        let all = after.all.saturating_sub(before.all).as_secs_f64();
-        Some(busy.saturating_sub(ours?).as_secs_f64() / all.max(f64::EPSILON))
+        let machine = before.machine.zip(self.machine);
+        Usage {
+            times,
+            machine: machine.map(|(before, after)| Machine {
+                busy: after.busy.saturating_sub(before.busy),
+                all: after.all.saturating_sub(before.all),
+            }),
+        }
     }
 }
 
 impl Usage {
+    #[cfg(test)]
+    pub(crate) fn of(times: CpuTimes) -> Self {
+        let machine = None;
+        Self { times, machine }
+    }
+
+    /// The share of the machine that other processes used.
+    pub(crate) fn others(&self) -> Option<f64> {
+        let ours: Option<Duration> = self.times.iter().map(|(_, time)| *time).sum();
+        let Machine { busy, all } = self.machine?;
+        let all = all.as_secs_f64().max(f64::EPSILON);
+        Some(busy.saturating_sub(ours?).as_secs_f64() / all)
+    }
+
     /// What was used in another stretch of time of the same accounts.
     pub(crate) fn add(&mut self, other: &Self) {
         for ((_, sum), (_, more)) in self.times.iter_mut().zip(&other.times) {
             *sum = sum.zip(*more).map(|(sum, more)| sum + more);
         }
-        self.others = self.others.zip(other.others).map(|(a, b)| a.max(b));
+        let machines = self.machine.zip(other.machine);
+        self.machine = machines.map(|(sum, more)| Machine {
+            busy: sum.busy + more.busy,
+            all: sum.all + more.all,
+        });
     }
 }
 
@@ -228,8 +244,20 @@ mod tests {
         };
         let before = reading(0, "cpu  0 0 0 0 0 0 0 0 0 0");
         let after = reading(20, "cpu  30 0 0 60 0 0 10 0 0 0");
-        let others = after.since(&before).others.unwrap();
+        let others = after.since(&before).others().unwrap();
         assert!((others - 0.2).abs() < 1e-9, "{others}");
+    }
+
+    #[test]
+    fn the_share_of_others_is_taken_of_all_turns_together() {
+        let turn = |ours: u32, busy| Usage {
+            times: vec![("load", Some(TICK * ours))],
+            machine: Machine::parse(busy),
+        };
+        // One tick more than was busy, as readings of running processes may have it, and then one less.
+        let mut usage = turn(11, "cpu  10 0 0 10 0 0 0 0 0 0");
+        usage.add(&turn(9, "cpu  10 0 0 10 0 0 0 0 0 0"));
+        assert_eq!(usage.others(), Some(0.0));
     }
 
     #[test]

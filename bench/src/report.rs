@@ -24,7 +24,7 @@ fn rows(text: &mut String, summary: &Summary) -> std::fmt::Result {
             text,
             "Medians of {rounds} rounds of {seconds} s, {percent:.0} % refused and undone. \
              CPU time in µs per saga; \
-             others: what unrelated processes took of the machine meanwhile.\n"
+             others: what everything else took of the machine meanwhile, those without a turn too.\n"
         )?;
         if summary
             .rows

@@ -37,7 +37,7 @@ pub(crate) struct Row {
     pub(crate) p99_us: f64,
     /// By process; null where it is not known.
     pub(crate) cpu_us_per_saga: BTreeMap<&'static str, Option<f64>>,
-    /// The share of the machine that processes used which have nothing to do with it.
+    /// The share of the machine that processes used which are not measured.
     pub(crate) others: Option<f64>,
     pub(crate) ledger_behind_ms: Option<f64>,
     pub(crate) sagas_per_second_by_round: Vec<f64>,
@@ -193,7 +193,7 @@ impl Row {
             cpu_us_per_saga: processes.map(|name| (name, cpu(cells, name))).collect(),
             others: cells
                 .iter()
-                .map(|cell| cell.cpu.others)
+                .map(|cell| cell.cpu.others())
                 .collect::<Option<Vec<f64>>>()
                 .map(median),
             ledger_behind_ms: behind.map(median),
@@ -356,13 +356,10 @@ mod tests {
             in_flight: 2000,
             round,
             measured: Measured::one_second_of(per_second, Duration::from_millis(1)),
-            cpu: Usage {
-                times: vec![
-                    ("broker", Some(Duration::from_millis(1))),
-                    ("postgres", None),
-                ],
-                others: None,
-            },
+            cpu: Usage::of(vec![
+                ("broker", Some(Duration::from_millis(1))),
+                ("postgres", None),
+            ]),
             ledger_behind: None,
         }
     }

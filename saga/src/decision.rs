@@ -2,8 +2,9 @@
 //!
 //! [`decide_batch`] is where a redelivered, reordered or late message becomes harmless. It is pure:
 //! stored decisions, facts and events in; changes to commit and replies to publish out. A
-//! participant's own rules ([`Decider`]) are asked only about what was never decided before, so no
-//! participant can forget to be idempotent.
+//! participant's own rules ([`Decider`]) have a say only in what was never decided before, so no
+//! participant can forget to be idempotent: what they say of a saga that was decided unread and is known
+//! after all is never committed.
 
 use std::collections::HashMap;
 

@@ -12,8 +12,8 @@ pub enum Failure {
     /// is over; no event's attempts are used up.
     #[error("the database is away")]
     Unavailable(#[source] Source),
-    /// Another replica decided one of these sagas in the same moment. What it stored is loaded and
-    /// the batch is decided again, at once.
+    /// One of these sagas was decided meanwhile, by another replica, or before, when the batch was
+    /// decided unread. What is stored is loaded and the batch is decided again, at once.
     #[error("another replica was faster")]
     Conflict,
     /// The batch cannot be handled. It is halved until the one event at fault stands alone; that

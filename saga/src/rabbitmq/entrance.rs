@@ -20,9 +20,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::returns::Returns;
 
-/// How long the entrance is closed at most for each command that was let in: about what a convoy
-/// costs, divided by two. So a small group, whose sagas would end sooner than others gather, holds
-/// nobody up.
+/// How long the entrance is closed at most for each command that was let in. So a small group, whose
+/// sagas would end sooner than others gather, holds nobody up for long.
 const PACE: Duration = Duration::from_millis(1);
 /// The longest that a command gathers: what a convoy of sixty takes through all services in a slow
 /// hour, and its callers back to the gateway.
@@ -32,24 +31,38 @@ const PACE_LIMIT: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub(super) struct Entrance {
     closed_until: Option<Instant>,
+    /// Who has left since it was opened, by any route.
+    group: Group,
     returns: Arc<Returns>,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    /// Whether some came together. Those who come one by one are no crowd.
+    together: bool,
+    commands: u32,
+    sagas: Vec<SagaId>,
+    routes: Vec<Route>,
 }
 
 impl Entrance {
     pub(super) fn new(returns: &Arc<Returns>) -> Self {
         Self {
-            closed_until: None,
             returns: Arc::clone(returns),
+            ..Self::default()
         }
     }
 
-    /// Whether a message on this route may leave, with so many events waiting for it. `is_full` says
-    /// that no more would go into it.
-    pub(super) fn admits(&self, route: &Route, waiting: usize, is_full: bool) -> bool {
-        route.class == Class::Event
-            || is_full
-            || self.closed_until.is_none()
-            || self.returns.are_followed_by(waiting)
+    /// Opens it if those who were waited for are there: so many commands wait, on all routes.
+    pub(super) fn look(&mut self, commands: usize) {
+        if self.closed_until.is_some() && self.returns.are_followed_by(commands) {
+            self.open();
+        }
+    }
+
+    /// Whether a message on this route may leave. `is_full` says that no more would go into it.
+    pub(super) fn admits(&self, route: &Route, is_full: bool) -> bool {
+        route.class == Class::Event || is_full || self.closed_until.is_none()
     }
 
     /// So many events left in one message, for these sagas.
@@ -59,11 +72,29 @@ impl Entrance {
         events: usize,
         sagas: impl Iterator<Item = SagaId>,
     ) {
-        if route.class == Class::Command && events > 1 {
+        if route.class == Class::Command {
             let events = u32::try_from(events).unwrap_or(u32::MAX);
-            let pace = PACE.saturating_mul(events).min(PACE_LIMIT);
+            self.group.together |= events > 1;
+            self.group.commands = self.group.commands.saturating_add(events);
+            self.group.sagas.extend(sagas);
+            self.group.routes.push(route.clone());
+        }
+    }
+
+    /// Nobody who may leave is left; these routes wait. Closes behind a group; full messages that left
+    /// through the closed entrance keep it closed for longer, unless others wait there.
+    pub(super) fn close<'a>(&mut self, mut waiting: impl Iterator<Item = &'a Route>) {
+        let Group {
+            together,
+            commands,
+            sagas,
+            routes,
+        } = std::mem::take(&mut self.group);
+        let closes = self.closed_until.is_none() || waiting.all(|route| routes.contains(route));
+        if together && closes {
+            let pace = PACE.saturating_mul(commands).min(PACE_LIMIT);
             self.closed_until = Some(Instant::now() + pace);
-            self.returns.left(sagas);
+            self.returns.left(sagas.into_iter());
         }
     }
 
@@ -98,23 +129,25 @@ mod tests {
         std::iter::repeat_with(SagaId::mint).take(number).collect()
     }
 
+    /// Lets so many leave, all there are.
     fn admit(entrance: &mut Entrance, class: Class, number: usize) -> Vec<SagaId> {
         let group = sagas(number);
         entrance.admitted(&route(class), number, group.iter().copied());
+        entrance.close(std::iter::empty());
         group
     }
 
     #[tokio::test(start_paused = true)]
     async fn after_a_group_commands_gather_for_a_moment_and_then_leave() {
         let (mut entrance, command) = (Entrance::default(), route(Class::Command));
-        assert!(entrance.admits(&command, 1, false));
+        assert!(entrance.admits(&command, false));
         admit(&mut entrance, Class::Command, 4);
-        assert!(!entrance.admits(&command, 1, false));
+        assert!(!entrance.admits(&command, false));
         let closed = Instant::now();
         entrance.opening().await;
         assert_eq!(closed.elapsed(), 4 * PACE);
         entrance.open();
-        assert!(entrance.admits(&command, 1, false));
+        assert!(entrance.admits(&command, false));
     }
 
     #[tokio::test(start_paused = true)]
@@ -132,11 +165,14 @@ mod tests {
         let (mut entrance, command) = (Entrance::new(&returns), route(Class::Command));
         let group = admit(&mut entrance, Class::Command, 4);
         returns.ended(group.into_iter());
-        assert!(!entrance.admits(&command, 3, false), "one is still to come");
-        assert!(entrance.admits(&command, 4, false));
+        entrance.look(3);
+        assert!(!entrance.admits(&command, false), "one is still to come");
+        entrance.look(4);
+        assert!(entrance.admits(&command, false));
         admit(&mut entrance, Class::Command, 4);
+        entrance.look(4);
         assert!(
-            !entrance.admits(&command, 4, false),
+            !entrance.admits(&command, false),
             "closed by the next group"
         );
     }
@@ -146,16 +182,16 @@ mod tests {
         let (mut entrance, command) = (Entrance::default(), route(Class::Command));
         admit(&mut entrance, Class::Command, 1);
         admit(&mut entrance, Class::Event, 100);
-        assert!(entrance.admits(&command, 1, false));
+        assert!(entrance.admits(&command, false));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_full_message_and_an_event_wait_for_nothing() {
         let (mut entrance, command) = (Entrance::default(), route(Class::Command));
         admit(&mut entrance, Class::Command, 100);
-        assert!(entrance.admits(&command, 100, true));
-        assert!(entrance.admits(&route(Class::Event), 1, false));
+        assert!(entrance.admits(&command, true));
+        assert!(entrance.admits(&route(Class::Event), false));
         entrance.open();
-        assert!(entrance.admits(&command, 1, false));
+        assert!(entrance.admits(&command, false));
     }
 }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 
 use events::{
-    BATCH_CONTENT_TYPE, DecodeError, EVENT_CONTENT_TYPE, Event, EventId, MessageType, Route,
+    BATCH_CONTENT_TYPE, Class, DecodeError, EVENT_CONTENT_TYPE, Event, EventId, MessageType, Route,
     SagaId, Timestamp, split_batch,
 };
 use lapin::BasicProperties;
@@ -148,17 +148,32 @@ impl Backlog {
         self.turns.is_empty() && self.copies.is_empty()
     }
 
+    /// How many commands wait.
+    fn commands(&self) -> usize {
+        let commands = |route: &&Route| route.class == Class::Command;
+        let routes = self.turns.iter().filter(commands);
+        routes
+            .filter_map(|route| self.routes.get(route))
+            .map(VecDeque::len)
+            .sum()
+    }
+
     /// The next message, as full as it can be by now. Copies go first, then routes take turns, but
     /// for commands while the entrance is closed.
     pub(super) fn next(&mut self, packing: &Packing, entrance: &mut Entrance) -> Option<Pack> {
         if let Some((call, copy)) = self.copies.pop_front() {
             return Some(seal(vec![(call, copy)]));
         }
+        entrance.look(self.commands());
         let admitted = self.turns.iter().position(|route| {
             let waiting = self.routes.get(route).map_or(0, VecDeque::len);
-            entrance.admits(route, waiting, waiting >= packing.max_events_per_message)
+            entrance.admits(route, waiting >= packing.max_events_per_message)
         });
-        let route = self.turns.remove(admitted?)?;
+        let Some(place) = admitted else {
+            entrance.close(self.turns.iter());
+            return None;
+        };
+        let route = self.turns.remove(place)?;
         let waiting = self.routes.get_mut(&route)?;
         let parcels = take_one_message(waiting, packing);
         let sagas = parcels.iter().filter_map(|(_, parcel)| parcel.saga_id());
@@ -256,9 +271,8 @@ fn is_pack(body: &[u8]) -> bool {
 /// The events of a message, in order. A pack is read in one go, and taken apart only if something in
 /// it is no event.
 pub(super) fn decode(body: &[u8]) -> Vec<Result<Event, DecodeError>> {
-    if is_pack(body)
-        && let Ok(events) = Event::from_json_batch(body)
-    {
+    let at_once = is_pack(body).then(|| Event::from_json_batch(body));
+    if let Some(events) = at_once.flatten() {
         return events;
     }
     take_apart(body).into_iter().map(Event::from_json).collect()

@@ -3,8 +3,14 @@
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use events::SagaId;
+use tokio::time::Instant;
+
+/// How long callers of the gateway need to come again. Those who have not by then may never, and the
+/// others wait no longer for them.
+const GRACE: Duration = Duration::from_millis(5);
 
 /// Shared by the consumer of replies, which sees sagas end, and the entrance.
 #[derive(Debug, Default)]
@@ -16,6 +22,8 @@ struct Returned {
     group: usize,
     /// Those of them that have not ended.
     out: HashSet<SagaId>,
+    /// Since when most of it are back.
+    back: Option<Instant>,
     /// How many sagas have ended since it left, whichever.
     ended: usize,
 }
@@ -27,6 +35,7 @@ impl Returns {
         returned.out.clear();
         returned.out.extend(group);
         returned.group = returned.out.len();
+        returned.back = None;
         returned.ended = 0;
     }
 
@@ -36,15 +45,18 @@ impl Returns {
             returned.ended += 1;
             returned.out.remove(&saga);
         }
+        // The refused have further to go, and are not waited for.
+        if returned.out.len() * 4 <= returned.group {
+            returned.back.get_or_insert_with(Instant::now);
+        }
     }
 
     /// Whether most of the last group are back, and so many commands come after all that have ended
     /// since: one for each, as from callers who begin a saga when one has ended.
     pub(super) fn are_followed_by(&self, commands: usize) -> bool {
         let returned = self.lock();
-        // The refused have further to go, and are not waited for.
-        let most_are_back = returned.out.len() * 4 <= returned.group;
-        most_are_back && commands >= returned.ended
+        let followed = |back: Instant| commands >= returned.ended || back.elapsed() >= GRACE;
+        returned.back.is_some_and(followed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Returned> {
@@ -58,6 +70,18 @@ mod tests {
 
     fn sagas(number: usize) -> Vec<SagaId> {
         std::iter::repeat_with(SagaId::mint).take(number).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_long_for_those_who_do_not_come_again() {
+        let (returns, group) = (Returns::default(), sagas(4));
+        returns.left(group.iter().copied());
+        tokio::time::advance(GRACE).await;
+        assert!(!returns.are_followed_by(1), "the group is out");
+        returns.ended(group.into_iter());
+        assert!(!returns.are_followed_by(1));
+        tokio::time::advance(GRACE).await;
+        assert!(returns.are_followed_by(1));
     }
 
     #[test]

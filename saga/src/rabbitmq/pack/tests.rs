@@ -1,5 +1,10 @@
-use events::{Message, PurchaseAndRegister, UserId, UserTicketId};
+use std::sync::Arc;
+use std::time::Duration;
 
+use events::{Message, PurchaseAndRegister, UserId, UserTicketId};
+use tokio::time::{Instant, advance};
+
+use super::super::returns::Returns;
 use super::*;
 
 fn event() -> Event {
@@ -22,8 +27,26 @@ fn event() -> Event {
     }
 }
 
+/// A command that does not go where the others go.
+fn of_another_route() -> Parcel {
+    let mut parcel = Parcel::of(&event());
+    parcel.address = Address::Route(Route {
+        class: Class::Command,
+        key: "AddTicket".into(),
+    });
+    parcel
+}
+
 fn packs(backlog: &mut Backlog, packing: &Packing) -> Vec<Pack> {
     std::iter::from_fn(|| backlog.next(packing, &mut Entrance::default())).collect()
+}
+
+/// How many events are in each message that leaves now.
+fn leaving(backlog: &mut Backlog, packing: &Packing, entrance: &mut Entrance) -> Vec<usize> {
+    let packs = std::iter::from_fn(|| backlog.next(packing, entrance));
+    packs
+        .map(|pack| pack.calls.iter().map(|(_, events)| events).sum())
+        .collect()
 }
 
 fn filled(events: &[Event]) -> Backlog {
@@ -91,7 +114,7 @@ fn routes_take_turns_and_a_copy_travels_alone() {
     let mut backlog = filled(&[event(), event(), event()]);
     let mut for_a_gateway = Parcel::of(&event());
     for_a_gateway.address = Address::Route(Route {
-        class: events::Class::Event,
+        class: Class::Event,
         key: "TicketDeleted.g1".into(),
     });
     backlog.push(2, for_a_gateway);
@@ -122,7 +145,7 @@ async fn commands_wait_for_the_entrance_to_open_and_results_and_full_messages_do
     assert!(sent(&mut backlog).is_empty());
     let mut result = Parcel::of(&event());
     result.address = Address::Route(Route {
-        class: events::Class::Event,
+        class: Class::Event,
         key: "TicketPurchased".into(),
     });
     backlog.push(2, result);
@@ -132,6 +155,44 @@ async fn commands_wait_for_the_entrance_to_open_and_results_and_full_messages_do
     backlog.push(1, Parcel::of(&event()));
     assert_eq!(sent(&mut backlog), [3]);
     assert!(backlog.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_opening_lets_every_route_leave_and_a_crowd_on_one_holds_up_no_other() {
+    let (packing, returns) = (Packing::default(), Arc::new(Returns::default()));
+    let mut entrance = Entrance::new(&returns);
+    let lone = of_another_route();
+    let crowd: Vec<_> = (0..8).map(|_| event()).collect();
+    let mut backlog = filled(&crowd);
+    assert_eq!(leaving(&mut backlog, &packing, &mut entrance), [8]);
+    backlog.push(9, lone.clone());
+    assert!(leaving(&mut backlog, &packing, &mut entrance).is_empty());
+    // Seven come again and the lone one makes the eighth.
+    returns.ended(crowd.iter().map(|event| event.saga_id));
+    let again: Vec<_> = (0..7).map(|_| event()).collect();
+    again
+        .iter()
+        .for_each(|event| backlog.push(1, Parcel::of(event)));
+    assert_eq!(leaving(&mut backlog, &packing, &mut entrance), [1, 7]);
+    backlog.push(9, lone);
+    assert!(leaving(&mut backlog, &packing, &mut entrance).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn full_messages_of_one_route_do_not_keep_the_entrance_closed_to_another() {
+    let packing = Packing::of(10);
+    let mut entrance = Entrance::default();
+    let mut backlog = filled(&[(); 10].map(|()| event()));
+    let closed = Instant::now();
+    assert_eq!(leaving(&mut backlog, &packing, &mut entrance), [10]);
+    backlog.push(9, of_another_route());
+    advance(Duration::from_millis(5)).await;
+    for event in [(); 10].map(|()| event()) {
+        backlog.push(1, Parcel::of(&event));
+    }
+    assert_eq!(leaving(&mut backlog, &packing, &mut entrance), [10]);
+    entrance.opening().await;
+    assert!(closed.elapsed() < Duration::from_millis(12));
 }
 
 #[test]
@@ -166,6 +227,16 @@ fn an_event_of_another_build_in_a_pack_harms_no_neighbour() {
     let decoded = decode(&body);
     assert!(decoded[0].as_ref().unwrap_err().is_of_another_build());
     assert_eq!(decoded[1].as_ref().unwrap(), &good);
+}
+
+#[test]
+fn a_pack_with_bytes_that_are_no_text_is_one_event_that_will_not_decode() {
+    let good = event().to_json();
+    let odd = [&good[..good.len() - 1], b",\"odd\":\"\xff\"}"].concat();
+    let body = [b"[", good.as_slice(), b",", &odd, b"]"].concat();
+    assert_eq!(take_apart(&body), [body.as_slice()]);
+    let decoded = decode(&body);
+    assert!(decoded.len() == 1 && decoded[0].is_err());
 }
 
 #[test]
