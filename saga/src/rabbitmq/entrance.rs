@@ -27,6 +27,9 @@ const PACE: Duration = Duration::from_millis(1);
 /// hour, and its callers back to the gateway.
 const PACE_LIMIT: Duration = Duration::from_millis(20);
 
+/// So many sagas stand for all of their group, which has no end while the backlog has none.
+const WATCHED: usize = 1_024;
+
 /// One for each publishing connection.
 #[derive(Debug, Default)]
 pub(super) struct Entrance {
@@ -76,8 +79,11 @@ impl Entrance {
             let events = u32::try_from(events).unwrap_or(u32::MAX);
             self.group.together |= events > 1;
             self.group.commands = self.group.commands.saturating_add(events);
-            self.group.sagas.extend(sagas);
-            self.group.routes.push(route.clone());
+            let room = WATCHED.saturating_sub(self.group.sagas.len());
+            self.group.sagas.extend(sagas.take(room));
+            if !self.group.routes.contains(route) {
+                self.group.routes.push(route.clone());
+            }
         }
     }
 
@@ -175,6 +181,16 @@ mod tests {
             !entrance.admits(&command, false),
             "closed by the next group"
         );
+    }
+
+    #[test]
+    fn a_group_without_end_takes_no_memory_without_end() {
+        let mut entrance = Entrance::default();
+        for _ in 0..100 {
+            entrance.admitted(&route(Class::Command), 100, sagas(100).into_iter());
+        }
+        let Group { sagas, routes, .. } = &entrance.group;
+        assert_eq!((sagas.len(), routes.len()), (WATCHED, 1));
     }
 
     #[tokio::test(start_paused = true)]
