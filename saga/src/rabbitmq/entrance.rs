@@ -27,7 +27,7 @@ const PACE: Duration = Duration::from_millis(1);
 /// hour, and its callers back to the gateway.
 const PACE_LIMIT: Duration = Duration::from_millis(20);
 
-/// So many sagas stand for all of their group, which has no end while the backlog has none.
+/// The last so many sagas stand for all of their group, which has no end while the backlog has none.
 const WATCHED: usize = 1_024;
 
 /// One for each publishing connection.
@@ -79,8 +79,9 @@ impl Entrance {
             let events = u32::try_from(events).unwrap_or(u32::MAX);
             self.group.together |= events > 1;
             self.group.commands = self.group.commands.saturating_add(events);
-            let room = WATCHED.saturating_sub(self.group.sagas.len());
-            self.group.sagas.extend(sagas.take(room));
+            self.group.sagas.extend(sagas);
+            let surplus = self.group.sagas.len().saturating_sub(WATCHED);
+            self.group.sagas.drain(..surplus);
             if !self.group.routes.contains(route) {
                 self.group.routes.push(route.clone());
             }

@@ -9,7 +9,7 @@ use events::SagaId;
 use tokio::time::Instant;
 
 /// How long callers of the gateway need to come again. Those who have not by then may never, and the
-/// others wait no longer for them.
+/// next one to come takes along who waits.
 const GRACE: Duration = Duration::from_millis(5);
 
 /// Shared by the consumer of replies, which sees sagas end, and the entrance.
@@ -84,8 +84,8 @@ mod tests {
         assert!(returns.are_followed_by(1));
     }
 
-    #[test]
-    fn a_group_is_followed_when_most_of_it_are_back_and_as_many_come_again() {
+    #[tokio::test(start_paused = true)]
+    async fn a_group_is_followed_when_most_of_it_are_back_and_as_many_come_again() {
         let (returns, group) = (Returns::default(), sagas(8));
         returns.left(group.iter().copied());
         returns.ended(group[..5].iter().copied());
@@ -95,8 +95,8 @@ mod tests {
         assert!(returns.are_followed_by(6));
     }
 
-    #[test]
-    fn stragglers_of_a_group_before_are_no_part_of_it_but_may_come_again() {
+    #[tokio::test(start_paused = true)]
+    async fn stragglers_of_a_group_before_are_no_part_of_it_but_may_come_again() {
         let (returns, first, second) = (Returns::default(), sagas(4), sagas(4));
         returns.left(first.iter().copied());
         returns.left(second.iter().copied());

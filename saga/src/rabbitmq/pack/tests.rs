@@ -161,20 +161,20 @@ async fn commands_wait_for_the_entrance_to_open_and_results_and_full_messages_do
 async fn one_opening_lets_every_route_leave_and_a_crowd_on_one_holds_up_no_other() {
     let (packing, returns) = (Packing::default(), Arc::new(Returns::default()));
     let mut entrance = Entrance::new(&returns);
-    let lone = of_another_route();
     let crowd: Vec<_> = (0..8).map(|_| event()).collect();
     let mut backlog = filled(&crowd);
     assert_eq!(leaving(&mut backlog, &packing, &mut entrance), [8]);
-    backlog.push(9, lone.clone());
+    for lone in [of_another_route(), of_another_route()] {
+        backlog.push(9, lone);
+    }
     assert!(leaving(&mut backlog, &packing, &mut entrance).is_empty());
-    // Seven come again and the lone one makes the eighth.
+    // Six come again, and the two of the other route are the rest of the eight.
     returns.ended(crowd.iter().map(|event| event.saga_id));
-    let again: Vec<_> = (0..7).map(|_| event()).collect();
-    again
-        .iter()
-        .for_each(|event| backlog.push(1, Parcel::of(event)));
-    assert_eq!(leaving(&mut backlog, &packing, &mut entrance), [1, 7]);
-    backlog.push(9, lone);
+    for event in [(); 6].map(|()| event()) {
+        backlog.push(1, Parcel::of(&event));
+    }
+    assert_eq!(leaving(&mut backlog, &packing, &mut entrance), [2, 6]);
+    backlog.push(9, of_another_route());
     assert!(leaving(&mut backlog, &packing, &mut entrance).is_empty());
 }
 
@@ -193,6 +193,24 @@ async fn full_messages_of_one_route_do_not_keep_the_entrance_closed_to_another()
     assert_eq!(leaving(&mut backlog, &packing, &mut entrance), [10]);
     entrance.opening().await;
     assert!(closed.elapsed() < Duration::from_millis(12));
+}
+
+#[tokio::test(start_paused = true)]
+async fn full_messages_keep_the_entrance_closed_to_the_rest_of_their_own_route() {
+    let packing = Packing::of(10);
+    let mut entrance = Entrance::default();
+    let mut backlog = filled(&[(); 10].map(|()| event()));
+    let closed = Instant::now();
+    assert_eq!(leaving(&mut backlog, &packing, &mut entrance), [10]);
+    advance(Duration::from_millis(5)).await;
+    for event in [(); 13].map(|()| event()) {
+        backlog.push(1, Parcel::of(&event));
+    }
+    assert_eq!(leaving(&mut backlog, &packing, &mut entrance), [10]);
+    entrance.opening().await;
+    assert!(closed.elapsed() >= Duration::from_millis(15));
+    entrance.open();
+    assert_eq!(leaving(&mut backlog, &packing, &mut entrance), [3]);
 }
 
 #[test]
