@@ -46,13 +46,14 @@ pub(crate) struct Arguments {
     /// turns, in which the variants alternate
     #[arg(long, default_value_t = 5.0)]
     pub(crate) seconds: f64,
-    /// Warm-up before each measurement, in seconds
+    /// Warm-up before each measurement, in seconds; before each of twenty turns, a twentieth of it
     #[arg(long, default_value_t = 1.0)]
     pub(crate) warm_up: f64,
     /// Ends each measurement after this many sagas, if that comes first
     #[arg(long)]
     pub(crate) sagas: Option<u64>,
-    /// Every variant is measured once in each round; the medians are reported
+    /// In each round all variants run at the same time and are measured in turns; the medians of the
+    /// rounds are reported
     #[arg(long, default_value_t = 3)]
     pub(crate) rounds: usize,
     /// Instead: let so many commands gather while no service runs, then watch them drain

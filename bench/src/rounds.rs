@@ -1,14 +1,12 @@
 //! One run: every variant at every number of sagas in flight, in rounds.
 
 mod contestant;
-mod http;
 
 use std::time::Duration;
 
 use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig};
 
 use self::contestant::Contestant;
-
 use crate::arguments::Arguments;
 use crate::bare::{self, Bare};
 use crate::cpu::Usage;
@@ -17,6 +15,7 @@ use crate::drain::{self, Drain};
 use crate::failure::BenchError;
 use crate::listening::Servers;
 use crate::meter::{Load, Measured};
+use crate::open_files;
 use crate::system::{Home, Names, System};
 use crate::variant::Variant;
 
@@ -68,7 +67,7 @@ impl<'a> Run<'a> {
             self.findings.drain = Some(drained);
             vec![(Variant::System, home)]
         } else if self.arguments.http {
-            self.through_http().await?
+            self.rounds_with_http().await?
         } else {
             self.rounds().await?
         };
@@ -103,17 +102,38 @@ impl<'a> Run<'a> {
             let measured = bare::measure(amqp, &bare, &database).await?;
             eprintln!("round {}: {measured:.1?}", round + 1);
             self.findings.bare.push(measured);
-            let mut contestants = self.start(&homes).await?;
-            for &in_flight in &self.arguments.in_flight {
-                let load = self.load(in_flight);
-                let cells = contestant::take_turns(&mut contestants, load, round).await?;
-                cells.into_iter().for_each(|cell| self.record(cell));
-            }
-            for contestant in contestants {
-                contestant.stop().await?;
-            }
+            let contestants = self.start(&homes).await?;
+            self.round(contestants, round).await?;
         }
         Ok(homes)
+    }
+
+    /// What HTTP adds: the pipeline and `POST /regist/trans` on the same running system.
+    async fn rounds_with_http(&mut self) -> Result<Vec<(Variant, Home)>, BenchError> {
+        let connections = self.arguments.in_flight.iter().max();
+        open_files::check(connections.copied().unwrap_or_default())?;
+        let home = self.home(Variant::System).await?;
+        for round in 0..self.arguments.rounds {
+            let contestants = Contestant::with_http(&home, self.servers).await?;
+            self.round(contestants.into(), round).await?;
+        }
+        Ok(vec![(Variant::System, home)])
+    }
+
+    async fn round(
+        &mut self,
+        mut contestants: Vec<Contestant<'_>>,
+        round: usize,
+    ) -> Result<(), BenchError> {
+        for &in_flight in &self.arguments.in_flight {
+            let load = self.load(in_flight);
+            let cells = contestant::take_turns(&mut contestants, load, round).await?;
+            cells.into_iter().for_each(|cell| self.record(cell));
+        }
+        for contestant in contestants {
+            contestant.stop().await?;
+        }
+        Ok(())
     }
 
     async fn start<'h>(

@@ -1,6 +1,8 @@
 //! Those that are compared. All of them run at the same time and take turns, so that what else the
 //! machine does from one minute to the next hits all of them alike; who has no turn idles.
 
+use std::rc::Rc;
+
 use super::Cell;
 use crate::cpu::Accounts;
 use crate::failure::BenchError;
@@ -22,7 +24,8 @@ pub(super) struct Contestant<'a> {
 
 enum Running<'a> {
     Relay(Box<Relay>),
-    System(Box<System<'a>>),
+    Pipeline(Rc<System<'a>>),
+    Http(Rc<System<'a>>),
 }
 
 impl<'a> Contestant<'a> {
@@ -48,18 +51,37 @@ impl<'a> Contestant<'a> {
         Ok(Self {
             variant,
             accounts: Accounts::of(&system.processes, servers),
-            running: Running::System(Box::new(system)),
+            running: Running::Pipeline(Rc::new(system)),
         })
+    }
+
+    /// The pipeline, and the same running system as callers reach it.
+    pub(super) async fn with_http(
+        home: &'a Home,
+        servers: Servers,
+    ) -> Result<[Self; 2], BenchError> {
+        let system = Rc::new(System::start(home).await?);
+        let contestant = |variant, running| Self {
+            variant,
+            accounts: Accounts::of(&system.processes, servers),
+            running,
+        };
+        Ok([
+            contestant(Variant::System, Running::Pipeline(Rc::clone(&system))),
+            contestant(Variant::Http, Running::Http(Rc::clone(&system))),
+        ])
     }
 
     async fn turn(&mut self, load: Load, round: usize) -> Result<Cell, BenchError> {
         let before = self.accounts.read();
-        let (measured, ledger_behind) = match &mut self.running {
+        let (measured, system) = match &mut self.running {
             Running::Relay(relay) => (relay.run(load).await?, None),
-            Running::System(system) => {
-                let measured = system.run(load).await?;
-                (measured, Some(system.wait_for_ledger().await?))
-            }
+            Running::Pipeline(system) => (system.run(load).await?, Some(system)),
+            Running::Http(system) => (system.call(load).await?, Some(system)),
+        };
+        let ledger_behind = match system {
+            Some(system) => Some(system.wait_for_ledger().await?),
+            None => None,
         };
         Ok(Cell {
             variant: self.variant,
@@ -74,7 +96,11 @@ impl<'a> Contestant<'a> {
     pub(super) async fn stop(self) -> Result<(), BenchError> {
         match self.running {
             Running::Relay(relay) => relay.stop().await,
-            Running::System(system) => system.stop().await,
+            // The last one to leave stops it.
+            Running::Pipeline(system) | Running::Http(system) => match Rc::into_inner(system) {
+                Some(system) => system.stop().await,
+                None => Ok(()),
+            },
         }
     }
 }
@@ -117,6 +143,7 @@ impl Cell {
     fn add(&mut self, turn: &Self) {
         self.measured.add(&turn.measured);
         self.cpu.add(&turn.cpu);
+        // The worst of the turns.
         self.ledger_behind = self.ledger_behind.max(turn.ledger_behind);
     }
 }

@@ -27,14 +27,11 @@ const PACE: Duration = Duration::from_millis(1);
 /// hour, and its callers back to the gateway.
 const PACE_LIMIT: Duration = Duration::from_millis(20);
 
-/// The last so many sagas stand for all of their group, which has no end while the backlog has none.
-const WATCHED: usize = 1_024;
-
 /// One for each publishing connection.
 #[derive(Debug, Default)]
 pub(super) struct Entrance {
     closed_until: Option<Instant>,
-    /// Who has left since it was opened, by any route.
+    /// Who has left of those who leave now, by any route.
     group: Group,
     returns: Arc<Returns>,
 }
@@ -80,16 +77,13 @@ impl Entrance {
             self.group.together |= events > 1;
             self.group.commands = self.group.commands.saturating_add(events);
             self.group.sagas.extend(sagas);
-            let surplus = self.group.sagas.len().saturating_sub(WATCHED);
-            self.group.sagas.drain(..surplus);
-            if !self.group.routes.contains(route) {
-                self.group.routes.push(route.clone());
-            }
+            self.group.routes.push(route.clone());
         }
     }
 
-    /// Nobody who may leave is left; these routes wait. Closes behind a group; full messages that left
-    /// through the closed entrance keep it closed for longer, unless others wait there.
+    /// As many have left as could; commands on these routes wait. Closes behind a group, but not while
+    /// there are others who may leave and only found no room. Full messages that left through the
+    /// closed entrance keep it closed for longer, unless others wait there.
     pub(super) fn close<'a>(&mut self, mut waiting: impl Iterator<Item = &'a Route>) {
         let Group {
             together,
@@ -97,7 +91,10 @@ impl Entrance {
             sagas,
             routes,
         } = std::mem::take(&mut self.group);
-        let closes = self.closed_until.is_none() || waiting.all(|route| routes.contains(route));
+        let closes = match self.closed_until {
+            None => waiting.next().is_none(),
+            Some(_) => waiting.all(|route| routes.contains(route)),
+        };
         if together && closes {
             let pace = PACE.saturating_mul(commands).min(PACE_LIMIT);
             self.closed_until = Some(Instant::now() + pace);
@@ -109,11 +106,14 @@ impl Entrance {
     /// does so: two looks at the clock could disagree, and what was held back by the first would
     /// wait for the second in vain.
     pub(super) fn opening(&self) -> impl Future<Output = ()> + use<> {
-        let closed_until = self.closed_until;
+        let (closed_until, returns) = (self.closed_until, Arc::clone(&self.returns));
         async move {
-            match closed_until {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
+            let Some(at) = closed_until else {
+                return std::future::pending().await;
+            };
+            tokio::select! {
+                () = sleep_until(at) => {}
+                () = returns.have_been_waited_for() => {}
             }
         }
     }
@@ -184,14 +184,31 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_group_without_end_takes_no_memory_without_end() {
-        let mut entrance = Entrance::default();
-        for _ in 0..100 {
-            entrance.admitted(&route(Class::Command), 100, sagas(100).into_iter());
-        }
-        let Group { sagas, routes, .. } = &entrance.group;
-        assert_eq!((sagas.len(), routes.len()), (WATCHED, 1));
+    #[tokio::test(start_paused = true)]
+    async fn it_opens_to_a_command_that_waits_when_the_group_is_back_and_does_not_come_again() {
+        let returns = Arc::new(Returns::default());
+        let mut entrance = Entrance::new(&returns);
+        let group = admit(&mut entrance, Class::Command, 100);
+        let closed = Instant::now();
+        tokio::join!(entrance.opening(), async {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            returns.ended(group.into_iter());
+        });
+        assert!(closed.elapsed() < PACE_LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_stays_open_while_those_who_may_leave_find_no_room() {
+        let (mut entrance, command) = (Entrance::default(), route(Class::Command));
+        entrance.admitted(&command, 4, sagas(4).into_iter());
+        entrance.close([&command].into_iter());
+        assert!(entrance.admits(&command, false));
+        // One more leaves, alone, and nobody waits.
+        admit(&mut entrance, Class::Command, 1);
+        assert!(
+            entrance.admits(&command, false),
+            "a lone one closes nothing"
+        );
     }
 
     #[tokio::test(start_paused = true)]

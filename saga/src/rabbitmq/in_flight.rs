@@ -115,7 +115,7 @@ impl Window {
     pub(super) fn fill(&mut self, backlog: &mut Backlog) {
         while self.returned.is_empty() && self.sent.len() < self.packing.confirm_window {
             let Some(pack) = backlog.next(&self.packing, &mut self.entrance) else {
-                return;
+                break;
             };
             let events: usize = pack.calls.iter().map(|(_, events)| events).sum();
             metrics::histogram!("saga_message_events").record(events as f64);
@@ -126,6 +126,7 @@ impl Window {
             let sending = send(channel, self.last, exchange, key, pack);
             self.sent.push(Box::pin(sending));
         }
+        self.entrance.close(backlog.command_routes());
     }
 
     fn destination(&self, address: &Address) -> (String, String) {

@@ -148,14 +148,14 @@ impl Backlog {
         self.turns.is_empty() && self.copies.is_empty()
     }
 
-    /// How many commands wait.
-    fn commands(&self) -> usize {
-        let commands = |route: &&Route| route.class == Class::Command;
-        let routes = self.turns.iter().filter(commands);
-        routes
-            .filter_map(|route| self.routes.get(route))
-            .map(VecDeque::len)
-            .sum()
+    /// The routes on which commands wait.
+    pub(super) fn command_routes(&self) -> impl Iterator<Item = &Route> {
+        let routes = self.turns.iter();
+        routes.filter(|route| route.class == Class::Command)
+    }
+
+    fn waiting(&self, route: &Route) -> usize {
+        self.routes.get(route).map_or(0, VecDeque::len)
     }
 
     /// The next message, as full as it can be by now. Copies go first, then routes take turns, but
@@ -164,16 +164,11 @@ impl Backlog {
         if let Some((call, copy)) = self.copies.pop_front() {
             return Some(seal(vec![(call, copy)]));
         }
-        entrance.look(self.commands());
+        entrance.look(self.command_routes().map(|route| self.waiting(route)).sum());
         let admitted = self.turns.iter().position(|route| {
-            let waiting = self.routes.get(route).map_or(0, VecDeque::len);
-            entrance.admits(route, waiting >= packing.max_events_per_message)
+            entrance.admits(route, self.waiting(route) >= packing.max_events_per_message)
         });
-        let Some(place) = admitted else {
-            entrance.close(self.turns.iter());
-            return None;
-        };
-        let route = self.turns.remove(place)?;
+        let route = self.turns.remove(admitted?)?;
         let waiting = self.routes.get_mut(&route)?;
         let parcels = take_one_message(waiting, packing);
         let sagas = parcels.iter().filter_map(|(_, parcel)| parcel.saga_id());

@@ -6,15 +6,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use events::SagaId;
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 /// How long callers of the gateway need to come again. Those who have not by then may never, and the
-/// next one to come takes along who waits.
+/// others wait no longer for them.
 const GRACE: Duration = Duration::from_millis(5);
 
 /// Shared by the consumer of replies, which sees sagas end, and the entrance.
 #[derive(Debug, Default)]
-pub(super) struct Returns(Mutex<Returned>);
+pub(super) struct Returns {
+    returned: Mutex<Returned>,
+    are_back: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Returned {
@@ -46,8 +50,9 @@ impl Returns {
             returned.out.remove(&saga);
         }
         // The refused have further to go, and are not waited for.
-        if returned.out.len() * 4 <= returned.group {
-            returned.back.get_or_insert_with(Instant::now);
+        if returned.back.is_none() && returned.out.len() * 4 <= returned.group {
+            returned.back = Some(Instant::now());
+            self.are_back.notify_waiters();
         }
     }
 
@@ -55,12 +60,23 @@ impl Returns {
     /// since: one for each, as from callers who begin a saga when one has ended.
     pub(super) fn are_followed_by(&self, commands: usize) -> bool {
         let returned = self.lock();
-        let followed = |back: Instant| commands >= returned.ended || back.elapsed() >= GRACE;
-        returned.back.is_some_and(followed)
+        returned.back.is_some() && commands >= returned.ended
+    }
+
+    /// Resolves when most of the last group have been back for long enough.
+    pub(super) async fn have_been_waited_for(&self) {
+        loop {
+            let are_back = self.are_back.notified();
+            let back = self.lock().back;
+            match back {
+                Some(back) => return sleep_until(back + GRACE).await,
+                None => are_back.await,
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Returned> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.returned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -76,16 +92,17 @@ mod tests {
     async fn nobody_waits_long_for_those_who_do_not_come_again() {
         let (returns, group) = (Returns::default(), sagas(4));
         returns.left(group.iter().copied());
-        tokio::time::advance(GRACE).await;
-        assert!(!returns.are_followed_by(1), "the group is out");
+        let mut waiting = std::pin::pin!(returns.have_been_waited_for());
+        let limit = Duration::from_secs(1);
+        assert!(tokio::time::timeout(limit, &mut waiting).await.is_err());
         returns.ended(group.into_iter());
-        assert!(!returns.are_followed_by(1));
-        tokio::time::advance(GRACE).await;
-        assert!(returns.are_followed_by(1));
+        let back = Instant::now();
+        waiting.await;
+        assert_eq!(back.elapsed(), GRACE);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_group_is_followed_when_most_of_it_are_back_and_as_many_come_again() {
+    #[test]
+    fn a_group_is_followed_when_most_of_it_are_back_and_as_many_come_again() {
         let (returns, group) = (Returns::default(), sagas(8));
         returns.left(group.iter().copied());
         returns.ended(group[..5].iter().copied());
@@ -95,8 +112,8 @@ mod tests {
         assert!(returns.are_followed_by(6));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn stragglers_of_a_group_before_are_no_part_of_it_but_may_come_again() {
+    #[test]
+    fn stragglers_of_a_group_before_are_no_part_of_it_but_may_come_again() {
         let (returns, first, second) = (Returns::default(), sagas(4), sagas(4));
         returns.left(first.iter().copied());
         returns.left(second.iter().copied());
