@@ -23,7 +23,7 @@ use super::returns::Returns;
 /// How long the entrance is closed at most for each command that was let in. So a small group, whose
 /// sagas would end sooner than others gather, holds nobody up for long.
 const PACE: Duration = Duration::from_millis(1);
-/// The longest that a command gathers: what a convoy of sixty takes through all services in a slow
+/// The longest that a command waits here: what a convoy of sixty takes through all services in a slow
 /// hour, and its callers back to the gateway.
 const PACE_LIMIT: Duration = Duration::from_millis(20);
 
@@ -31,6 +31,8 @@ const PACE_LIMIT: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub(super) struct Entrance {
     closed_until: Option<Instant>,
+    /// Since when somebody waits at the closed entrance.
+    waits_since: Option<Instant>,
     /// Who has left of those who leave now, by any route.
     group: Group,
     returns: Arc<Returns>,
@@ -50,13 +52,6 @@ impl Entrance {
         Self {
             returns: Arc::clone(returns),
             ..Self::default()
-        }
-    }
-
-    /// Opens it if those who were waited for are there: so many commands wait, on all routes.
-    pub(super) fn look(&mut self, commands: usize) {
-        if self.closed_until.is_some() && self.returns.are_followed_by(commands) {
-            self.open();
         }
     }
 
@@ -81,31 +76,34 @@ impl Entrance {
         }
     }
 
-    /// As many have left as could; commands on these routes wait. Closes behind a group, but not while
-    /// there are others who may leave and only found no room. Full messages that left through the
-    /// closed entrance keep it closed for longer, unless others wait there.
-    pub(super) fn close<'a>(&mut self, mut waiting: impl Iterator<Item = &'a Route>) {
-        let Group {
-            together,
-            commands,
-            sagas,
-            routes,
-        } = std::mem::take(&mut self.group);
-        let closes = match self.closed_until {
-            None => waiting.next().is_none(),
-            Some(_) => waiting.all(|route| routes.contains(route)),
-        };
-        if together && closes {
-            let pace = PACE.saturating_mul(commands).min(PACE_LIMIT);
-            self.closed_until = Some(Instant::now() + pace);
-            self.returns.left(sagas.into_iter());
+    /// As many have left as could, and commands on these routes wait. Closes behind a group, once all
+    /// have left who may: those who only found no room belong to it. Full messages that left through
+    /// the closed entrance keep it closed for longer, but not to others who wait there, and to nobody
+    /// for longer than the limit.
+    pub(super) fn close_behind_group<'a>(&mut self, waiting: impl Iterator<Item = &'a Route>) {
+        let mut waiting = waiting.peekable();
+        let somebody_waits = waiting.peek().is_some();
+        if self.closed_until.is_none() && somebody_waits {
+            // More leave as soon as there is room, and the last of them stand for all.
+            self.group.sagas.clear();
+            self.group.routes.clear();
+            return;
+        }
+        let now = Instant::now();
+        self.waits_since = somebody_waits.then(|| self.waits_since.unwrap_or(now));
+        let group = std::mem::take(&mut self.group);
+        if group.together && waiting.all(|route| group.routes.contains(route)) {
+            let pace = PACE.saturating_mul(group.commands).min(PACE_LIMIT);
+            let first_goes_at = self.waits_since.unwrap_or(now) + PACE_LIMIT;
+            self.closed_until = Some(first_goes_at.min(now + pace));
+            self.returns.left(group.sagas.into_iter());
         }
     }
 
-    /// Resolves when it is to be opened; never, while it is open. It stays closed until somebody
-    /// does so: two looks at the clock could disagree, and what was held back by the first would
-    /// wait for the second in vain.
-    pub(super) fn opening(&self) -> impl Future<Output = ()> + use<> {
+    /// Resolves when it is to be opened to so many commands that wait, on all routes; never, while it
+    /// is open. It stays closed until somebody does so: two looks at the clock could disagree, and what
+    /// was held back by the first would wait for the second in vain.
+    pub(super) fn opening(&self, commands: usize) -> impl Future<Output = ()> + use<> {
         let (closed_until, returns) = (self.closed_until, Arc::clone(&self.returns));
         async move {
             let Some(at) = closed_until else {
@@ -113,18 +111,21 @@ impl Entrance {
             };
             tokio::select! {
                 () = sleep_until(at) => {}
-                () = returns.have_been_waited_for() => {}
+                () = returns.are_back(commands) => {}
             }
         }
     }
 
     pub(super) fn open(&mut self) {
         self.closed_until = None;
+        self.waits_since = None;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn route(class: Class) -> Route {
@@ -140,7 +141,7 @@ mod tests {
     fn admit(entrance: &mut Entrance, class: Class, number: usize) -> Vec<SagaId> {
         let group = sagas(number);
         entrance.admitted(&route(class), number, group.iter().copied());
-        entrance.close(std::iter::empty());
+        entrance.close_behind_group(std::iter::empty());
         group
     }
 
@@ -151,7 +152,7 @@ mod tests {
         admit(&mut entrance, Class::Command, 4);
         assert!(!entrance.admits(&command, false));
         let closed = Instant::now();
-        entrance.opening().await;
+        entrance.opening(1).await;
         assert_eq!(closed.elapsed(), 4 * PACE);
         entrance.open();
         assert!(entrance.admits(&command, false));
@@ -162,26 +163,23 @@ mod tests {
         let mut entrance = Entrance::default();
         admit(&mut entrance, Class::Command, 1000);
         let closed = Instant::now();
-        entrance.opening().await;
+        entrance.opening(1).await;
         assert_eq!(closed.elapsed(), PACE_LIMIT);
     }
 
     #[tokio::test(start_paused = true)]
     async fn those_who_come_again_after_a_group_wait_for_no_clock() {
         let returns = Arc::new(Returns::default());
-        let (mut entrance, command) = (Entrance::new(&returns), route(Class::Command));
+        let mut entrance = Entrance::new(&returns);
         let group = admit(&mut entrance, Class::Command, 4);
         returns.ended(group.into_iter());
-        entrance.look(3);
-        assert!(!entrance.admits(&command, false), "one is still to come");
-        entrance.look(4);
-        assert!(entrance.admits(&command, false));
+        let is_opened_to =
+            |entrance: &Entrance, commands| entrance.opening(commands).now_or_never().is_some();
+        assert!(!is_opened_to(&entrance, 3), "one is still to come");
+        assert!(is_opened_to(&entrance, 4));
+        entrance.open();
         admit(&mut entrance, Class::Command, 4);
-        entrance.look(4);
-        assert!(
-            !entrance.admits(&command, false),
-            "closed by the next group"
-        );
+        assert!(!is_opened_to(&entrance, 4), "closed by the next group");
     }
 
     #[tokio::test(start_paused = true)]
@@ -190,25 +188,40 @@ mod tests {
         let mut entrance = Entrance::new(&returns);
         let group = admit(&mut entrance, Class::Command, 100);
         let closed = Instant::now();
-        tokio::join!(entrance.opening(), async {
+        tokio::join!(entrance.opening(1), async {
             tokio::time::sleep(Duration::from_millis(2)).await;
             returns.ended(group.into_iter());
         });
+        assert!(closed.elapsed() > Duration::from_millis(2));
         assert!(closed.elapsed() < PACE_LIMIT);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_stays_open_while_those_who_may_leave_find_no_room() {
+    async fn it_stays_open_while_those_who_may_leave_find_no_room_and_they_close_it_with_the_rest()
+    {
         let (mut entrance, command) = (Entrance::default(), route(Class::Command));
         entrance.admitted(&command, 4, sagas(4).into_iter());
-        entrance.close([&command].into_iter());
+        entrance.close_behind_group([&command].into_iter());
         assert!(entrance.admits(&command, false));
-        // One more leaves, alone, and nobody waits.
+        // One more leaves, and nobody waits.
         admit(&mut entrance, Class::Command, 1);
-        assert!(
-            entrance.admits(&command, false),
-            "a lone one closes nothing"
-        );
+        let closed = Instant::now();
+        entrance.opening(0).await;
+        assert_eq!(closed.elapsed(), 5 * PACE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn full_messages_that_leave_hold_nobody_up_for_longer_than_the_limit() {
+        let (mut entrance, command) = (Entrance::default(), route(Class::Command));
+        admit(&mut entrance, Class::Command, 100);
+        let closed = Instant::now();
+        for _ in 0..3 {
+            entrance.admitted(&command, 100, sagas(100).into_iter());
+            entrance.close_behind_group([&command].into_iter());
+            tokio::time::sleep(Duration::from_millis(6)).await;
+        }
+        entrance.opening(1).await;
+        assert_eq!(closed.elapsed(), PACE_LIMIT);
     }
 
     #[tokio::test(start_paused = true)]

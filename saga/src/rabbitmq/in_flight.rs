@@ -102,8 +102,8 @@ impl Window {
     }
 
     /// Resolves when what gathers has gathered for long enough: open the entrance then.
-    pub(super) fn opening(&self) -> impl Future<Output = ()> + use<> {
-        self.entrance.opening()
+    pub(super) fn opening(&self, backlog: &Backlog) -> impl Future<Output = ()> + use<> {
+        self.entrance.opening(backlog.commands())
     }
 
     /// Lets what has gathered leave.
@@ -113,10 +113,11 @@ impl Window {
 
     /// Sends what the window has room for.
     pub(super) fn fill(&mut self, backlog: &mut Backlog) {
-        while self.returned.is_empty() && self.sent.len() < self.packing.confirm_window {
-            let Some(pack) = backlog.next(&self.packing, &mut self.entrance) else {
-                break;
-            };
+        let room = match self.returned.is_empty() {
+            true => self.packing.confirm_window.saturating_sub(self.sent.len()),
+            false => 0,
+        };
+        for pack in backlog.leave(room, &self.packing, &mut self.entrance) {
             let events: usize = pack.calls.iter().map(|(_, events)| events).sum();
             metrics::histogram!("saga_message_events").record(events as f64);
             self.last += 1;
@@ -126,7 +127,6 @@ impl Window {
             let sending = send(channel, self.last, exchange, key, pack);
             self.sent.push(Box::pin(sending));
         }
-        self.entrance.close(backlog.command_routes());
     }
 
     fn destination(&self, address: &Address) -> (String, String) {

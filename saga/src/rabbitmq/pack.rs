@@ -149,22 +149,39 @@ impl Backlog {
     }
 
     /// The routes on which commands wait.
-    pub(super) fn command_routes(&self) -> impl Iterator<Item = &Route> {
+    fn command_routes(&self) -> impl Iterator<Item = &Route> {
         let routes = self.turns.iter();
         routes.filter(|route| route.class == Class::Command)
+    }
+
+    /// How many commands wait, on all routes.
+    pub(super) fn commands(&self) -> usize {
+        self.command_routes().map(|route| self.waiting(route)).sum()
     }
 
     fn waiting(&self, route: &Route) -> usize {
         self.routes.get(route).map_or(0, VecDeque::len)
     }
 
+    /// The messages that leave now, at most so many.
+    pub(super) fn leave(
+        &mut self,
+        room: usize,
+        packing: &Packing,
+        entrance: &mut Entrance,
+    ) -> Vec<Pack> {
+        let packs = std::iter::from_fn(|| self.next(packing, entrance));
+        let packs = packs.take(room).collect();
+        entrance.close_behind_group(self.command_routes());
+        packs
+    }
+
     /// The next message, as full as it can be by now. Copies go first, then routes take turns, but
     /// for commands while the entrance is closed.
-    pub(super) fn next(&mut self, packing: &Packing, entrance: &mut Entrance) -> Option<Pack> {
+    fn next(&mut self, packing: &Packing, entrance: &mut Entrance) -> Option<Pack> {
         if let Some((call, copy)) = self.copies.pop_front() {
             return Some(seal(vec![(call, copy)]));
         }
-        entrance.look(self.command_routes().map(|route| self.waiting(route)).sum());
         let admitted = self.turns.iter().position(|route| {
             entrance.admits(route, self.waiting(route) >= packing.max_events_per_message)
         });

@@ -219,7 +219,7 @@ impl PublisherTask {
             window.fill(&mut self.pending.backlog);
             tokio::select! {
                 biased;
-                () = window.opening() => window.open_entrance(),
+                () = window.opening(&self.pending.backlog) => window.open_entrance(),
                 landed = window.landed() => match landed {
                     Ok(fates) => self.pending.settle(fates),
                     Err(trouble) => return trouble,

@@ -17,7 +17,8 @@ const GRACE: Duration = Duration::from_millis(5);
 #[derive(Debug, Default)]
 pub(super) struct Returns {
     returned: Mutex<Returned>,
-    are_back: Notify,
+    /// Most of the last group are back.
+    change: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -52,25 +53,24 @@ impl Returns {
         // The refused have further to go, and are not waited for.
         if returned.back.is_none() && returned.out.len() * 4 <= returned.group {
             returned.back = Some(Instant::now());
-            self.are_back.notify_waiters();
+            self.change.notify_waiters();
         }
     }
 
-    /// Whether most of the last group are back, and so many commands come after all that have ended
-    /// since: one for each, as from callers who begin a saga when one has ended.
-    pub(super) fn are_followed_by(&self, commands: usize) -> bool {
-        let returned = self.lock();
-        returned.back.is_some() && commands >= returned.ended
-    }
-
-    /// Resolves when most of the last group have been back for long enough.
-    pub(super) async fn have_been_waited_for(&self) {
+    /// Resolves when most of the last group are back and so many commands come after all sagas that
+    /// have ended since: one for each, as from callers who begin a saga when one has ended. And when
+    /// they have been back for long enough, whoever comes.
+    pub(super) async fn are_back(&self, commands: usize) {
         loop {
-            let are_back = self.are_back.notified();
-            let back = self.lock().back;
+            let change = self.change.notified();
+            let (back, ended) = {
+                let returned = self.lock();
+                (returned.back, returned.ended)
+            };
             match back {
+                Some(_) if commands >= ended => return,
                 Some(back) => return sleep_until(back + GRACE).await,
-                None => are_back.await,
+                None => change.await,
             }
         }
     }
@@ -88,39 +88,57 @@ mod tests {
         std::iter::repeat_with(SagaId::mint).take(number).collect()
     }
 
+    /// How long so many commands wait for the last group.
+    async fn wait(returns: &Returns, commands: usize) -> Option<Duration> {
+        let (since, limit) = (Instant::now(), Duration::from_secs(1));
+        let waited = tokio::time::timeout(limit, returns.are_back(commands)).await;
+        waited.is_ok().then(|| since.elapsed())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_long_for_those_who_do_not_come_again() {
         let (returns, group) = (Returns::default(), sagas(4));
         returns.left(group.iter().copied());
-        let mut waiting = std::pin::pin!(returns.have_been_waited_for());
-        let limit = Duration::from_secs(1);
-        assert!(tokio::time::timeout(limit, &mut waiting).await.is_err());
-        returns.ended(group.into_iter());
-        let back = Instant::now();
-        waiting.await;
-        assert_eq!(back.elapsed(), GRACE);
+        assert_eq!(wait(&returns, 3).await, None, "all are out");
+        let (waited, ()) = tokio::join!(wait(&returns, 3), async {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            returns.ended(group.into_iter());
+        });
+        assert_eq!(waited, Some(Duration::from_millis(2) + GRACE));
     }
 
-    #[test]
-    fn a_group_is_followed_when_most_of_it_are_back_and_as_many_come_again() {
+    #[tokio::test(start_paused = true)]
+    async fn who_is_there_when_a_group_comes_back_waits_no_longer() {
+        let (returns, group) = (Returns::default(), sagas(4));
+        returns.left(group.iter().copied());
+        let (waited, ()) = tokio::join!(wait(&returns, 4), async {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            returns.ended(group.into_iter());
+        });
+        assert_eq!(waited, Some(Duration::from_millis(2)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_is_back_when_most_of_it_are_and_as_many_come_again() {
         let (returns, group) = (Returns::default(), sagas(8));
         returns.left(group.iter().copied());
         returns.ended(group[..5].iter().copied());
-        assert!(!returns.are_followed_by(8), "three of eight are out");
+        assert_eq!(wait(&returns, 8).await, None, "three of eight are out");
         returns.ended(group[5..6].iter().copied());
-        assert!(!returns.are_followed_by(5), "one has not come again");
-        assert!(returns.are_followed_by(6));
+        assert_eq!(wait(&returns, 6).await, Some(Duration::ZERO));
+        let one_has_not_come_again = wait(&returns, 5).await;
+        assert_eq!(one_has_not_come_again, Some(GRACE));
     }
 
-    #[test]
-    fn stragglers_of_a_group_before_are_no_part_of_it_but_may_come_again() {
+    #[tokio::test(start_paused = true)]
+    async fn stragglers_of_a_group_before_are_no_part_of_it_but_may_come_again() {
         let (returns, first, second) = (Returns::default(), sagas(4), sagas(4));
         returns.left(first.iter().copied());
         returns.left(second.iter().copied());
         returns.ended(first.iter().copied());
-        assert!(!returns.are_followed_by(4), "all of the second are out");
+        assert_eq!(wait(&returns, 4).await, None, "all of the second are out");
         returns.ended(second.iter().copied());
-        assert!(!returns.are_followed_by(7));
-        assert!(returns.are_followed_by(8));
+        assert_eq!(wait(&returns, 8).await, Some(Duration::ZERO));
+        assert_eq!(wait(&returns, 7).await, Some(GRACE));
     }
 }

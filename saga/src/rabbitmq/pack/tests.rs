@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events::{Message, PurchaseAndRegister, UserId, UserTicketId};
+use futures_util::FutureExt;
 use tokio::time::{Instant, advance};
 
 use super::super::returns::Returns;
@@ -37,17 +38,27 @@ fn of_another_route() -> Parcel {
     parcel
 }
 
+/// Room for all that may leave.
+const ROOM: usize = usize::MAX;
+
 fn packs(backlog: &mut Backlog, packing: &Packing) -> Vec<Pack> {
-    std::iter::from_fn(|| backlog.next(packing, &mut Entrance::default())).collect()
+    backlog.leave(ROOM, packing, &mut Entrance::default())
 }
 
-/// How many events are in each message that leaves now, with room for all.
-fn leaving(backlog: &mut Backlog, packing: &Packing, entrance: &mut Entrance) -> Vec<usize> {
-    let packs = std::iter::from_fn(|| backlog.next(packing, entrance));
+/// How many events are in each message that leaves now, before the entrance opens and after it.
+fn leaving(
+    room: usize,
+    backlog: &mut Backlog,
+    packing: &Packing,
+    entrance: &mut Entrance,
+) -> Vec<usize> {
+    let mut packs = backlog.leave(room, packing, entrance);
+    if let Some(()) = entrance.opening(backlog.commands()).now_or_never() {
+        entrance.open();
+        packs.extend(backlog.leave(room - packs.len(), packing, entrance));
+    }
     let events = |pack: Pack| pack.calls.iter().map(|(_, events)| events).sum();
-    let left = packs.map(events).collect();
-    entrance.close(backlog.command_routes());
-    left
+    packs.into_iter().map(events).collect()
 }
 
 fn filled(events: &[Event]) -> Backlog {
@@ -136,7 +147,7 @@ fn routes_take_turns_and_a_copy_travels_alone() {
 async fn commands_wait_for_the_entrance_to_open_and_results_and_full_messages_do_not() {
     let packing = Packing::of(3);
     let mut entrance = Entrance::default();
-    let mut sent = |backlog: &mut Backlog| leaving(backlog, &packing, &mut entrance);
+    let mut sent = |backlog: &mut Backlog| leaving(ROOM, backlog, &packing, &mut entrance);
     let mut backlog = filled(&[event(), event()]);
     assert_eq!(sent(&mut backlog), [2]);
     backlog.push(1, Parcel::of(&event()));
@@ -161,19 +172,19 @@ async fn one_opening_lets_every_route_leave_and_a_crowd_on_one_holds_up_no_other
     let mut entrance = Entrance::new(&returns);
     let crowd: Vec<_> = (0..8).map(|_| event()).collect();
     let mut backlog = filled(&crowd);
-    assert_eq!(leaving(&mut backlog, &packing, &mut entrance), [8]);
+    assert_eq!(leaving(ROOM, &mut backlog, &packing, &mut entrance), [8]);
     for lone in [of_another_route(), of_another_route()] {
         backlog.push(9, lone);
     }
-    assert!(leaving(&mut backlog, &packing, &mut entrance).is_empty());
+    assert!(leaving(ROOM, &mut backlog, &packing, &mut entrance).is_empty());
     // Six come again, and the two of the other route are the rest of the eight.
     returns.ended(crowd.iter().map(|event| event.saga_id));
     for event in [(); 6].map(|()| event()) {
         backlog.push(1, Parcel::of(&event));
     }
-    assert_eq!(leaving(&mut backlog, &packing, &mut entrance), [2, 6]);
+    assert_eq!(leaving(ROOM, &mut backlog, &packing, &mut entrance), [2, 6]);
     backlog.push(9, of_another_route());
-    assert!(leaving(&mut backlog, &packing, &mut entrance).is_empty());
+    assert!(leaving(ROOM, &mut backlog, &packing, &mut entrance).is_empty());
 }
 
 /// How long the entrance is closed if a full message of ten leaves, then some wait, and five
@@ -182,14 +193,14 @@ async fn closed_for(wait: Vec<Parcel>, come: usize) -> Duration {
     let (packing, mut entrance) = (Packing::of(10), Entrance::default());
     let mut backlog = filled(&[(); 10].map(|()| event()));
     let closed = Instant::now();
-    assert_eq!(leaving(&mut backlog, &packing, &mut entrance), [10]);
+    assert_eq!(leaving(ROOM, &mut backlog, &packing, &mut entrance), [10]);
     wait.into_iter().for_each(|parcel| backlog.push(9, parcel));
     advance(Duration::from_millis(5)).await;
     for _ in 0..come {
         backlog.push(1, Parcel::of(&event()));
     }
-    assert_eq!(leaving(&mut backlog, &packing, &mut entrance), [10]);
-    entrance.opening().await;
+    assert_eq!(leaving(ROOM, &mut backlog, &packing, &mut entrance), [10]);
+    entrance.opening(backlog.commands()).await;
     closed.elapsed()
 }
 
@@ -205,16 +216,25 @@ async fn full_messages_keep_the_entrance_closed_to_the_rest_of_their_own_route()
     assert!(closed >= Duration::from_millis(15), "{closed:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_group_for_which_there_is_no_room_at_once_leaves_whole_and_closes_behind_all_of_it() {
+    let (packing, mut entrance) = (Packing::of(4), Entrance::default());
+    let mut backlog = filled(&[(); 9].map(|()| event()));
+    assert_eq!(leaving(2, &mut backlog, &packing, &mut entrance), [4, 4]);
+    assert_eq!(leaving(2, &mut backlog, &packing, &mut entrance), [1]);
+    let closed = Instant::now();
+    entrance.opening(backlog.commands()).await;
+    assert_eq!(closed.elapsed(), Duration::from_millis(9));
+}
+
 #[test]
 fn a_message_knows_how_many_events_of_each_call_it_holds() {
     let mut backlog = Backlog::default();
     for call in [7, 7, 8, 9, 9] {
         backlog.push(call, Parcel::of(&event()));
     }
-    let pack = backlog
-        .next(&Packing::default(), &mut Entrance::default())
-        .unwrap();
-    assert_eq!(pack.calls, [(7, 2), (8, 1), (9, 2)]);
+    let packs = packs(&mut backlog, &Packing::default());
+    assert_eq!(packs[0].calls, [(7, 2), (8, 1), (9, 2)]);
 }
 
 #[test]
