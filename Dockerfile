@@ -8,10 +8,10 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --release --locked -p api-gateway -p ticket-worker -p regist-worker \
-        -p dead-letters \
+        -p dead-letters -p saga \
     && install -D --target-directory=/out \
         target/release/api-gateway target/release/ticket-worker target/release/regist-worker \
-        target/release/dlq target/release/ledger
+        target/release/dlq target/release/ledger target/release/rabbitmq-definitions
 
 # Root certificates are compiled in; the shell is for the health checks.
 FROM debian:bookworm-slim

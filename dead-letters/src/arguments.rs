@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use events::SagaId;
 use saga::dead_letters::{Ramp, Selection, UNROUTED};
+use saga::rabbitmq::TopologyMode;
 use saga::retry::RetryPolicy;
 use uuid::Uuid;
 
@@ -45,6 +46,16 @@ pub(crate) struct Place {
         global = true
     )]
     pub(crate) namespace: String,
+    /// "declare": create the record of operations where it is missing; "check": find it provisioned
+    #[arg(
+        long,
+        env = "TOPOLOGY",
+        value_name = "MODE",
+        default_value = "declare",
+        hide_possible_values = true,
+        global = true
+    )]
+    pub(crate) topology: TopologyMode,
     /// Data folder of the embedded system, which may be running
     #[arg(
         long,

@@ -71,6 +71,7 @@ async fn open(place: &Place) -> Result<Box<dyn DeadLetters>, DeadLetterError> {
         Some(url) => {
             let mut config = RabbitMqConfig::new(url, "dlq");
             config.namespace.clone_from(&place.namespace);
+            config.topology = place.topology;
             Box::new(RabbitMqDeadLetters::open(config).await?)
         }
         None => Box::new(EmbeddedDeadLetters::open(&place.data_dir.join(BUS_FILE)).await?),

@@ -24,3 +24,12 @@ pub fn purchase(user: u64) -> Event {
         .into(),
     }
 }
+
+/// The user whose tickets cannot be stored, once the ticket worker's PostgreSQL has [`POISON`] in it.
+pub const POISONED_USER: u64 = 13;
+
+/// A ticket of one user cannot be stored, whatever travels with it.
+pub const POISON: &str = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+    $$ BEGIN RAISE EXCEPTION 'the seat plan is locked'; END $$; \
+    CREATE TRIGGER poison BEFORE INSERT ON user_ticket FOR EACH ROW \
+    WHEN (NEW.user_id = 13) EXECUTE FUNCTION refuse()";

@@ -18,22 +18,15 @@ use saga::retry::RetryPolicy;
 use saga::{SHUTDOWN_LIMIT, Tasks};
 use sqlx::{Connection, Executor, PgConnection};
 use system_tests::fresh_database::FreshDatabase;
-use system_tests::purchase::purchase;
+use system_tests::purchase::{POISON, POISONED_USER, purchase};
 use tokio::time::timeout;
 
 const PACK: usize = 256;
-const POISONED_USER: u64 = 13;
 const ROUNDS: usize = 5;
 /// A test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Far more than a loaded machine adds to some twenty transactions.
 const LATE: Duration = Duration::from_secs(10);
-
-/// A ticket of one user cannot be stored, whatever travels with it.
-const POISON: &str = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
-    $$ BEGIN RAISE EXCEPTION 'the seat plan is locked'; END $$; \
-    CREATE TRIGGER poison BEFORE INSERT ON user_ticket FOR EACH ROW \
-    WHEN (NEW.user_id = 13) EXECUTE FUNCTION refuse()";
 
 /// Publishes the events together; how long until so many are answered.
 async fn answered(

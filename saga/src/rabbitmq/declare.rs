@@ -17,7 +17,7 @@ use super::topology::{
 };
 
 /// Whether a process brings the topology itself or finds it provisioned.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum TopologyMode {
     #[default]

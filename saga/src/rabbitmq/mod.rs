@@ -16,6 +16,7 @@ mod copy;
 mod dead_letters;
 mod declare;
 mod deed_channel;
+mod definitions;
 mod entrance;
 mod health;
 mod in_flight;
@@ -50,6 +51,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::beside::RabbitMqJournal;
 pub use self::dead_letters::RabbitMqDeadLetters;
 pub use self::declare::TopologyMode;
+pub use self::definitions::definitions;
 
 use self::alarm::Alarm;
 use self::connection::{Link, Settings};

@@ -77,6 +77,11 @@ impl Names {
         self.name("saga.operator")
     }
 
+    /// Who a process with these rights logs in as.
+    pub(super) fn user(&self, role: &str) -> String {
+        self.name(role)
+    }
+
     pub fn work(&self, step: &Step) -> String {
         self.name(&step.queue())
     }

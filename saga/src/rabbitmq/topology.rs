@@ -51,6 +51,17 @@ pub enum ExchangeKind {
     Topic,
 }
 
+impl ExchangeKind {
+    /// As RabbitMQ calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Fanout => "fanout",
+            Self::Topic => "topic",
+        }
+    }
+}
+
 /// A durable queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueDefinition {

@@ -14,7 +14,7 @@ use events::choreography::{API_GATEWAY, SAGAS, Service};
 use serde_json::{Value, json};
 
 use super::names::Names;
-use super::topology::{ExchangeKind, Topology};
+use super::topology::Topology;
 use crate::retry::RetryPolicy;
 
 const DESCRIPTION: &str = "A user buys a ticket and registers with it, both or neither, in a \
@@ -63,19 +63,11 @@ fn exchanges(topology: &Topology) -> Vec<Value> {
     all.map(|exchange| {
         json!({
             "name": exchange.name,
-            "type": kind(exchange.kind),
+            "type": exchange.kind.name(),
             "alternate": exchange.alternate,
         })
     })
     .collect()
-}
-
-fn kind(kind: ExchangeKind) -> &'static str {
-    match kind {
-        ExchangeKind::Direct => "direct",
-        ExchangeKind::Fanout => "fanout",
-        ExchangeKind::Topic => "topic",
-    }
 }
 
 /// Every service, the gateway first.
