@@ -142,6 +142,16 @@ impl PrivateRabbitMq {
         run(command.arg("-n").arg(self.node()).args(arguments))
     }
 
+    /// Deletes the binding of a message to its queue, as somebody does by mistake in the Management UI.
+    pub fn unbind(&self, exchange: &str, message: &str, queue: &str) {
+        let deleting = format!(
+            "rabbit_binding:remove({{binding, {{resource, <<\"/\">>, exchange, <<\"{exchange}.router\">>}}, \
+             <<\"{message}.#\">>, {{resource, <<\"/\">>, queue, <<\"{queue}\">>}}, []}}, <<\"test\">>)."
+        );
+        let answer = self.control(&["eval", &deleting]);
+        assert!(answer.starts_with("ok"), "{answer}");
+    }
+
     fn node(&self) -> String {
         format!("saga-{}@localhost", self.port)
     }

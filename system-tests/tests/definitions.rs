@@ -25,22 +25,24 @@ fn url(servers: &Servers, user: &str) -> String {
     format!("amqp://{NAMESPACE}.{user}:{PASSWORD}@127.0.0.1:{port}/%2f")
 }
 
-fn provision(servers: &Servers) {
-    let printed = run(Command::new(built("rabbitmq-definitions")).args([
-        "--namespace",
-        NAMESPACE,
-        "--retry-delays",
-        DELAYS,
-    ]));
+fn import(servers: &Servers, flags: &[&str]) -> Value {
+    let printed = run(Command::new(built("rabbitmq-definitions"))
+        .args(["--namespace", NAMESPACE])
+        .args(["--retry-delays", DELAYS])
+        .args(flags));
     let folder = leash::temporary_folder("definitions");
     let file = folder.join("definitions.json");
     std::fs::write(&file, &printed).unwrap();
     leash::give(&folder, leash::unprivileged_user());
-    let control = |arguments: &[&str]| servers.broker.control(arguments);
-    control(&["import_definitions", file.to_str().unwrap()]);
-    let definitions: Value = serde_json::from_str(&printed).unwrap();
-    for user in definitions["users"].as_array().unwrap() {
-        control(&["change_password", user["name"].as_str().unwrap(), PASSWORD]);
+    let file = file.to_str().unwrap();
+    servers.broker.control(&["import_definitions", file]);
+    serde_json::from_str(&printed).unwrap()
+}
+
+fn provision(servers: &Servers) {
+    for user in import(servers, &[])["users"].as_array().unwrap() {
+        let name = user["name"].as_str().unwrap();
+        servers.broker.control(&["change_password", name, PASSWORD]);
     }
 }
 
@@ -91,7 +93,7 @@ fn services_that_may_do_no_more_than_they_need_do_all_on_a_provisioned_broker() 
     provision(&servers);
     let databases = servers.databases();
     let gateway = service(&servers, "api-gateway", &databases.gateway);
-    let ticket = service(&servers, "ticket-worker", &databases.ticket);
+    let mut ticket = service(&servers, "ticket-worker", &databases.ticket);
     let regist = service(&servers, "regist-worker", &databases.regist);
     let buy = |user: u64| {
         let order = json!({"userId": user, "ticketId": 7}).to_string();
@@ -105,11 +107,7 @@ fn services_that_may_do_no_more_than_they_need_do_all_on_a_provisioned_broker() 
 
     // Through a retry tier into the dead letters, and back by the operator's hand.
     execute(&databases.ticket, POISON);
-    let order = json!({"userId": POISONED_USER, "ticketId": 7}).to_string();
-    let begun = Connection::open(gateway.address())
-        .and_then(|mut http| http.post_async("/regist/trans", &order))
-        .unwrap();
-    let saga = begun.header("location").unwrap().to_owned();
+    let saga = begin(&gateway, POISONED_USER);
     let parked = || {
         let listed = command(&servers, "operator", "dlq", &["list", "--json"]);
         assert!(listed.status.success(), "{listed:?}");
@@ -119,18 +117,25 @@ fn services_that_may_do_no_more_than_they_need_do_all_on_a_provisioned_broker() 
     wait_until("a dead letter", LIMIT, || parked() == Some(1));
     assert_eq!(get(gateway.address(), "/dead-letters").unwrap().status, 200);
     execute(&databases.ticket, "DROP TRIGGER poison ON user_ticket");
-    let requeue = ["requeue", "--all", "--at-once", "--by=ann"];
-    let requeued = command(&servers, "operator", "dlq", &requeue);
-    assert!(requeued.status.success(), "{requeued:?}");
-    wait_until("the saga's end", LIMIT, || {
-        let saga = get(gateway.address(), &saga).unwrap().json();
-        saga["data"]["status"] == "completed"
-    });
+    put_back(&servers, "--all");
+    wait_until_completed(&gateway, &saga);
     assert_eq!(parked(), None);
     let id = saga.trim_start_matches("/sagas/");
     let resend = ["resend", "--saga", id, "--yes"];
     let resent = command(&servers, "operator", "event-replay", &resend);
     assert!(resent.status.success(), "{resent:?}");
+
+    // Unrouted, told of, and put where it belongs once the binding is there again.
+    let exchange = format!("{NAMESPACE}.saga.commands");
+    let queue = format!("{NAMESPACE}.ticket-worker.PurchaseAndRegister");
+    servers
+        .broker
+        .unbind(&exchange, "PurchaseAndRegister", &queue);
+    let saga = begin(&gateway, 2);
+    ticket.wait_until_it_says(&format!("no queue is bound for {exchange}"));
+    import(&servers, &["--without-users"]);
+    put_back(&servers, "--unrouted");
+    wait_until_completed(&gateway, &saga);
 
     let not_its_own = command(&servers, "ticket-worker", "dlq", &["log"]);
     let refusal = String::from_utf8(not_its_own.stderr).unwrap();
@@ -139,4 +144,26 @@ fn services_that_may_do_no_more_than_they_need_do_all_on_a_provisioned_broker() 
         let log = service.log();
         assert!(!log.contains("ACCESS_REFUSED"), "{log}");
     }
+}
+
+/// Where to ask for the saga.
+fn begin(gateway: &Service, user: u64) -> String {
+    let order = json!({"userId": user, "ticketId": 7}).to_string();
+    let begun = Connection::open(gateway.address())
+        .and_then(|mut http| http.post_async("/regist/trans", &order))
+        .unwrap();
+    begun.header("location").unwrap().to_owned()
+}
+
+fn wait_until_completed(gateway: &Service, saga: &str) {
+    wait_until("the saga's end", LIMIT, || {
+        let saga = get(gateway.address(), saga).unwrap().json();
+        saga["data"]["status"] == "completed"
+    });
+}
+
+fn put_back(servers: &Servers, which: &str) {
+    let requeue = ["requeue", which, "--at-once", "--by=ann"];
+    let requeued = command(servers, "operator", "dlq", &requeue);
+    assert!(requeued.status.success(), "{requeued:?}");
 }

@@ -38,7 +38,7 @@ fn what_is_published_while_its_binding_is_deleted_is_told_of_and_put_where_it_be
     load.wait_for_more(SOME_CALLS, LIMIT);
 
     for (exchange, message, queue) in BINDINGS {
-        unbind(&servers, exchange, message, queue);
+        servers.broker.unbind(exchange, message, queue);
         let alarm = format!("no queue is bound for {exchange} with key {message}: ");
         wait_until("the alarm", LIMIT, || {
             let workers = services.ticket_workers.iter();
@@ -88,16 +88,6 @@ fn put_back(servers: &Servers) -> Command {
         &servers.broker.url(),
     ]);
     command
-}
-
-/// As somebody does by mistake in the Management UI.
-fn unbind(servers: &Servers, exchange: &str, message: &str, queue: &str) {
-    let deleting = format!(
-        "rabbit_binding:remove({{binding, {{resource, <<\"/\">>, exchange, <<\"{exchange}.router\">>}}, \
-         <<\"{message}.#\">>, {{resource, <<\"/\">>, queue, <<\"{queue}\">>}}, []}}, <<\"test\">>)."
-    );
-    let answer = servers.broker.control(&["eval", &deleting]);
-    assert!(answer.starts_with("ok"), "{answer}");
 }
 
 fn plan() -> Plan {

@@ -28,6 +28,10 @@ struct Arguments {
         value_delimiter = ','
     )]
     retry_delays: Vec<humantime::Duration>,
+    /// Leave the users out, but not their permissions: for a broker that has them already, as importing a
+    /// user again takes its password away
+    #[arg(long)]
+    without_users: bool,
 }
 
 fn namespace(text: &str) -> Result<String, saga::rabbitmq::ConfigError> {
@@ -37,6 +41,9 @@ fn namespace(text: &str) -> Result<String, saga::rabbitmq::ConfigError> {
 fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
     let delays: Vec<Duration> = arguments.retry_delays.into_iter().map(Into::into).collect();
-    let definitions = definitions(&arguments.namespace, &arguments.vhost, &delays);
+    let mut definitions = definitions(&arguments.namespace, &arguments.vhost, &delays);
+    if arguments.without_users {
+        definitions["users"] = serde_json::json!([]);
+    }
     writeln!(io::stdout(), "{definitions:#}")
 }
