@@ -10,6 +10,7 @@ mod alarm;
 #[cfg(test)]
 mod asyncapi;
 mod beside;
+mod compression;
 mod connection;
 mod consumer;
 mod copy;

@@ -15,6 +15,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::Packing;
+use super::compression::{self, compressed};
 use super::connection::shortened;
 use super::entrance::Entrance;
 
@@ -225,7 +226,7 @@ fn seal(parcels: Vec<(CallId, Parcel)>) -> Pack {
     let count = i32::try_from(parcels.len()).unwrap_or(i32::MAX);
     let (_, first) = parcels.into_iter().next().expect("a message has an event");
     let properties = first.label.into_properties();
-    let Some(body) = body else {
+    let Some(mut body) = body else {
         return Pack {
             address: first.address,
             body: first.json,
@@ -235,12 +236,17 @@ fn seal(parcels: Vec<(CallId, Parcel)>) -> Pack {
     };
     let mut headers = FieldTable::default();
     headers.insert(EVENTS_HEADER.into(), AMQPValue::LongInt(count));
+    let mut properties = properties
+        .with_content_type(BATCH_CONTENT_TYPE.into())
+        .with_headers(headers);
+    if let Some(frame) = compressed(&body) {
+        body = frame;
+        properties = properties.with_content_encoding(compression::ENCODING.into());
+    }
     Pack {
         address: first.address,
         body,
-        properties: properties
-            .with_content_type(BATCH_CONTENT_TYPE.into())
-            .with_headers(headers),
+        properties,
         calls,
     }
 }

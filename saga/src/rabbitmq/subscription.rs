@@ -12,6 +12,7 @@ use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::compression::opened;
 use super::connection::Trouble;
 use super::in_hand::Acknowledgement;
 use super::pace::{Opened, Pace, Turning};
@@ -231,7 +232,7 @@ impl Subscription {
 
     fn delivered(&mut self, next: Option<lapin::Result<Delivery>>) -> Option<Delivery> {
         match next {
-            Some(Ok(delivery)) => return Some(delivery),
+            Some(Ok(delivery)) => return Some(opened(delivery)),
             Some(Err(error)) => self.give_up(error.into()),
             None => self.give_up(self.cancelled()),
         }

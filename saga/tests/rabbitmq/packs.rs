@@ -28,6 +28,8 @@ async fn events_published_together_travel_in_few_messages() {
         let properties = first.properties;
         let content_type = properties.content_type().as_ref().unwrap();
         assert_eq!(content_type.as_str(), BATCH_CONTENT_TYPE);
+        let encoding = properties.content_encoding().as_ref().unwrap();
+        assert_eq!(encoding.as_str(), "lz4");
         let count = properties
             .headers()
             .as_ref()
@@ -114,7 +116,7 @@ async fn what_is_settled_is_gone_and_what_is_not_comes_again() {
 async fn a_pack_that_came_back_twice_is_tried_event_by_event() {
     with_broker(async |broker| {
         let bus = broker.bus().await;
-        let events = commands(5);
+        let events = commands(20);
         bus.publish(&events).await.unwrap();
         for _ in 0..2 {
             die_with_a_message(broker).await;
@@ -132,6 +134,26 @@ async fn a_pack_that_came_back_twice_is_tried_event_by_event() {
         assert_eq!(seen, events.iter().map(|event: &Event| event.id).collect());
         drop(consumer);
         assert_eq!(broker.depth(PURCHASE).await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_damaged_pack_is_parked_as_it_is() {
+    with_broker(async |broker| {
+        let bus = broker.bus().await;
+        bus.publish(&commands(20)).await.unwrap();
+        let pack = broker.get(PURCHASE).await;
+        let damaged = &pack.data[..pack.data.len() / 2];
+        let mut consumer = purchases(&*bus).await;
+        let properties = pack.properties.clone();
+        broker.publish_raw(PURCHASE, damaged, properties).await;
+        let received = within("the pack", consumer.receive(1)).await;
+        let failure = received[0].event.as_ref().unwrap_err().to_string();
+        let park = Settlement::DeadLetter { failure };
+        consumer.settle(vec![(received[0].tag, park)]).await;
+        let parked = broker.get(&format!("{PURCHASE}.dlq")).await;
+        assert_eq!(parked.data, damaged);
     })
     .await;
 }

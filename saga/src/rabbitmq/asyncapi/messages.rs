@@ -3,8 +3,8 @@
 use events::{BATCH_CONTENT_TYPE, EVENT_CONTENT_TYPE, MessageType};
 use serde_json::{Map, Value, json};
 
-use super::super::copy;
 use super::super::pack::EVENTS_HEADER;
+use super::super::{compression, copy};
 use super::{BINDING_VERSION, reference};
 
 /// What every message has, for who looks at a queue; nothing is decided by them. Of a pack they are
@@ -105,6 +105,10 @@ fn batch(wire_type: &str) -> Value {
     json!({
         "name": batch_of(wire_type),
         "title": format!("Several {wire_type}"),
+        "description": format!(
+            "With the content encoding `{}`, which those of 4 KiB and more have, as an LZ4 frame.",
+            compression::ENCODING
+        ),
         "contentType": BATCH_CONTENT_TYPE,
         "headers": reference(&["components", "schemas", BATCH]),
         "payload": {
