@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::choreography::{API_GATEWAY, OWNERS};
 use crate::{EventId, Message, MessageType, SagaId, Timestamp};
 
 /// The content type of one event.
@@ -19,6 +20,8 @@ pub const BATCH_CONTENT_TYPE: &str = "application/cloudevents-batch+json";
 
 const SPEC_VERSION: &str = "1.0";
 const DATA_CONTENT_TYPE: &str = "application/json";
+/// More than an event is, mostly: one that grows while it is written is copied each time.
+const USUAL_BYTES: usize = 640;
 
 /// One message of one saga, with what its readers need to act on it and to follow it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +110,8 @@ pub(crate) struct Wire<'a, D> {
     time: Timestamp,
     /// Written always, and always application/json.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    datacontenttype: Option<Cow<'a, str>>,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    datacontenttype: Option<Text<'a>>,
     sagaid: SagaId,
     /// The id of the message that led to this one; none for the message that starts a saga.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,6 +127,11 @@ pub(crate) struct Wire<'a, D> {
     deadline: Option<Timestamp>,
     data: D,
 }
+
+/// A text that may be missing and is not kept. Within an `Option` serde borrows no bare `Cow`.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Event {
     /// The id of the message of this type in this saga (UUIDv5).
@@ -162,7 +171,7 @@ impl Event {
             source: self.source.as_ref().into(),
             wire_type: self.message_type().wire_type().into(),
             time: self.time,
-            datacontenttype: Some(DATA_CONTENT_TYPE.into()),
+            datacontenttype: Some(Text(DATA_CONTENT_TYPE.into())),
             sagaid: self.saga_id,
             causationid: self.causation_id,
             traceparent: self.traceparent.as_deref().map(Cow::from),
@@ -170,7 +179,11 @@ impl Event {
             deadline: self.deadline,
             data: &self.message,
         };
-        serde_json::to_vec(&wire).expect("an envelope has string keys and no failing serializer")
+        let mut json = Vec::with_capacity(USUAL_BYTES);
+        serde_json::to_writer(&mut json, &wire).expect(
+            "an envelope has string keys and no failing serializer, and a vector takes all",
+        );
+        json
     }
 
     /// Reads one event from one JSON object.
@@ -196,7 +209,7 @@ impl Event {
         }
         Ok(Self {
             id: wire.id,
-            source: Cow::Owned(wire.source.into_owned()),
+            source: source_of(wire.source),
             time: wire.time,
             saga_id: wire.sagaid,
             causation_id: wire.causationid,
@@ -205,6 +218,16 @@ impl Event {
             deadline: wire.deadline,
             message: Message::decode(&wire.wire_type, wire.data.get())?,
         })
+    }
+}
+
+/// Those that are known cost no memory of their own.
+fn source_of(text: Cow<'_, str>) -> Cow<'static, str> {
+    let known = std::iter::once(&API_GATEWAY).chain(&OWNERS);
+    let mut known = known.map(|service| service.0);
+    match known.find(|known| *known == text) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(text.into_owned()),
     }
 }
 
