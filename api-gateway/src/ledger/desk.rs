@@ -25,7 +25,10 @@ pub struct Desk {
     folded: Option<JournalPosition>,
     /// Up to here everything is folded and nothing of it is held.
     settled: Option<JournalPosition>,
-    ready: Vec<Row>,
+    /// Ready to be written, and not in the ledger.
+    new: Vec<Row>,
+    /// Ready to be written, and in the ledger as they were before.
+    known: Vec<Row>,
     held: HashMap<SagaId, Row>,
     /// How the sagas ended that did so in what is ready.
     ended: Vec<Outcome>,
@@ -37,6 +40,15 @@ pub enum Hold {
     Nothing,
     /// Those that began in this page: another page follows soon.
     Young,
+}
+
+/// Where a saga was before a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Before {
+    /// Only in hand.
+    Held,
+    /// In the ledger.
+    Stored { ended: bool },
 }
 
 /// What the ledger has of the sagas of a page.
@@ -54,7 +66,8 @@ impl Desk {
             cursor,
             folded: cursor,
             settled: cursor,
-            ready: Vec::new(),
+            new: Vec::new(),
+            known: Vec::new(),
             held: HashMap::new(),
             ended: Vec::new(),
         }
@@ -81,10 +94,11 @@ impl Desk {
     /// ready must be [saved](Self::saved) by now.
     pub async fn fold(&mut self, events: &[Event], known: Known, to: JournalPosition, hold: Hold) {
         let old = std::mem::take(&mut self.held);
-        let had_ended = |row: &Row| row.outcome().is_some();
-        // Whether a saga was there before this page, and whether it had ended.
-        let before: HashMap<SagaId, bool> = (old.keys().map(|id| (*id, false)))
-            .chain(known.rows.iter().map(|(id, row)| (*id, had_ended(row))))
+        let stored = |row: &Row| Before::Stored {
+            ended: row.outcome().is_some(),
+        };
+        let before: HashMap<SagaId, Before> = (old.keys().map(|id| (*id, Before::Held)))
+            .chain(known.rows.iter().map(|(id, row)| (*id, stored(row))))
             .collect();
         let mut sagas: HashMap<SagaId, Option<Row>> = (old.into_iter().chain(known.rows))
             .map(|(id, row)| (id, Some(row)))
@@ -102,9 +116,13 @@ impl Desk {
             let (before, outcome) = (before.get(&saga_id), row.outcome());
             if hold == Hold::Young && before.is_none() && outcome.is_none() {
                 self.held.insert(saga_id, row);
-            } else {
-                self.ended.extend(outcome.filter(|_| before != Some(&true)));
-                self.ready.push(row);
+                continue;
+            }
+            let had_ended = before == Some(&Before::Stored { ended: true });
+            self.ended.extend(outcome.filter(|_| !had_ended));
+            match before {
+                Some(Before::Stored { .. }) => self.known.push(row),
+                Some(Before::Held) | None => self.new.push(row),
             }
         }
         self.settled = if self.held.is_empty() {
@@ -118,7 +136,7 @@ impl Desk {
 
     /// Makes ready what is held.
     pub fn release(&mut self) {
-        self.ready.extend(self.held.drain().map(|(_, row)| row));
+        self.new.extend(self.held.drain().map(|(_, row)| row));
         self.sort();
         self.settled = self.folded;
     }
@@ -126,7 +144,8 @@ impl Desk {
     /// What to write next.
     pub fn projection<'a>(&'a self, lease: Lease<'a>) -> Projection<'a> {
         Projection {
-            rows: &self.ready,
+            new: &self.new,
+            known: &self.known,
             from: self.cursor,
             to: self.settled,
             seen: self.folded,
@@ -137,13 +156,15 @@ impl Desk {
     /// The projection is written. Returns how the sagas ended that did so in it.
     pub fn saved(&mut self) -> Vec<Outcome> {
         self.cursor = self.settled;
-        self.ready.clear();
+        self.new.clear();
+        self.known.clear();
         std::mem::take(&mut self.ended)
     }
 
     /// By id, which is by time: what is asked for together lies together, in table and index.
     fn sort(&mut self) {
-        self.ready.sort_unstable_by_key(|row| row.saga_id);
+        self.new.sort_unstable_by_key(|row| row.saga_id);
+        self.known.sort_unstable_by_key(|row| row.saga_id);
     }
 }
 
@@ -219,7 +240,8 @@ mod tests {
             owner: "one",
             now: Timestamp::now(),
         };
-        let rows = desk.projection(lease).rows.len();
+        let page = desk.projection(lease);
+        let rows = page.new.len() + page.known.len();
         desk.saved();
         (rows, desk.cursor().map(|position| position.0))
     }

@@ -141,7 +141,10 @@ pub enum Claim {
 /// One page of the journal, folded.
 #[derive(Clone, Copy, Debug)]
 pub struct Projection<'a> {
-    pub rows: &'a [Row],
+    /// Rows that the ledger does not have, unless others wrote to it meanwhile.
+    pub new: &'a [Row],
+    /// Rows to be written over.
+    pub known: &'a [Row],
     pub from: Option<JournalPosition>,
     /// At `from` when a row that begins behind it is still to come.
     pub to: Option<JournalPosition>,

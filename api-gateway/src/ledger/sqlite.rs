@@ -187,7 +187,7 @@ impl Ledger for SqliteLedger {
     }
 
     async fn save(&self, page: &Projection<'_>) -> Result<Saved, LedgerError> {
-        let rows = Value::Array(page.rows.iter().map(array).collect());
+        let rows = Value::Array(page.new.iter().chain(page.known).map(array).collect());
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let moved = sqlx::query(MOVE)
             .bind(page.lease.owner)

@@ -50,7 +50,8 @@ async fn save(ledger: &Arc<dyn Ledger>, sagas: &[Vec<Event>], from: Option<i64>)
     let rows: Vec<Row> = sagas.iter().map(row).collect();
     let to = Some(JournalPosition(from.map_or(0, |at| at + 1)));
     let page = Projection {
-        rows: &rows,
+        new: &[],
+        known: &rows,
         from: from.map(JournalPosition),
         to,
         seen: to,

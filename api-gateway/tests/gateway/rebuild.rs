@@ -134,7 +134,8 @@ macro_rules! what_the_journal_no_longer_has_stays_in_the_ledger {
         let row = |story: &Vec<Event>| story.iter().fold(None, |row, e| Some(fold(row, e)));
         let rows = [row(&gone).unwrap(), row(&cut).unwrap()];
         let page = Projection {
-            rows: &rows,
+            new: &rows,
+            known: &[],
             from: None,
             to: Some(JournalPosition(0)),
             seen: Some(JournalPosition(0)),

@@ -49,7 +49,8 @@ fn running(second: u64) -> Row {
 async fn save(ledger: &Arc<dyn Ledger>, rows: &[Row]) {
     let to = Some(JournalPosition(0));
     let page = Projection {
-        rows,
+        new: &[],
+        known: rows,
         from: None,
         to,
         seen: to,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api_gateway::ledger::{Claim, LEASE, Ledger, Projection, Row, Saved};
+use api_gateway::ledger::{Claim, LEASE, Ledger, Projection, Saved};
 use saga::bus::JournalPosition;
 
 use super::{held, lease};
@@ -18,9 +18,10 @@ pub(super) async fn one_owner_projects_and_another_follows_after_the_lease(
     assert_eq!(claim("two", 100 + lasts).await, Claim::Taken);
     let page = |owner, second, to| {
         let lease = lease(owner, second);
-        let (rows, from, to) = (&[] as &[Row], None, Some(JournalPosition(to)));
+        let (from, to) = (None, Some(JournalPosition(to)));
         Projection {
-            rows,
+            new: &[],
+            known: &[],
             from,
             to,
             seen: to,

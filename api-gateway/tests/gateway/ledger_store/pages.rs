@@ -8,7 +8,7 @@ use events::choreography::Outcome;
 use events::{Event, Reason};
 use saga::bus::JournalPosition;
 
-use super::{cursor, held, lease, row};
+use super::{cursor, held, lease, row, save};
 use crate::stories::{command, compensated, completed, whole};
 
 /// One step of the projector, as its first owner.
@@ -94,4 +94,24 @@ pub(super) async fn an_end_is_counted_in_the_page_that_brings_it_and_not_again(
     assert_eq!(first, [Outcome::Completed; 2]);
     let again = step(ledger, &mut desk, &events, 2, Hold::Nothing).await;
     assert_eq!(again, []);
+}
+
+pub(super) async fn a_row_that_somebody_wrote_meanwhile_does_not_stop_the_ledger(
+    ledger: &Arc<dyn Ledger>,
+) {
+    let (begun, to) = (command(), JournalPosition(1));
+    let events = [vec![begun.clone()], completed(&begun)].concat();
+    let mut late = Desk::at(Some(JournalPosition(0)));
+    late.fold(&events, Known::default(), to, Hold::Nothing)
+        .await;
+    assert_eq!(save(ledger, &[row(&[begun])], None, 0).await, Saved::Yes);
+    let saved = ledger.save(&late.projection(lease("one", 1))).await;
+    if saved.unwrap() == Saved::NotOurs {
+        assert_eq!(cursor(ledger).await, held(0), "to be read again from here");
+        let mut again = Desk::at(Some(JournalPosition(0)));
+        step(ledger, &mut again, &events, 1, Hold::Nothing).await;
+    }
+    assert_eq!(cursor(ledger).await, held(1));
+    let found = ledger.find(events[0].saga_id).await.unwrap();
+    assert_eq!(found, Some(row(&events)));
 }
