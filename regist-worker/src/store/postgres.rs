@@ -38,7 +38,8 @@ static LOAD: LazyLock<String> = LazyLock::new(|| {
         LEFT JOIN LATERAL (
             SELECT user_ticket_id FROM regist
             WHERE regist.user_ticket_id = asked.user_ticket_id AND regist.is_tombstone
-            LIMIT 1) AS closed ON true"
+            LIMIT 1) AS closed ON true
+        WHERE num_nonnulls(decision.saga_id, live.user_id, closed.user_ticket_id) > 0"
     )
 });
 
