@@ -13,7 +13,7 @@ use saga::database::Database;
 use saga::process::{
     BackendConfig, BackendFlags, Running, RuntimeConfig, RuntimeFlags, StartError,
 };
-use saga::rabbitmq::RabbitMqBus;
+use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig, Role};
 use saga::telemetry::init_metrics;
 
 #[derive(Args)]
@@ -37,7 +37,10 @@ async fn start(settings: Settings, tasks: Tasks) -> Result<Running, StartError> 
     let (backend, runtime): (BackendConfig, RuntimeConfig) = (settings.get()?, settings.get()?);
     backend.remove_old_ready_file()?;
     let http = Http::bind(&settings.get()?, init_metrics()?).await?;
-    let rabbitmq = runtime.rabbitmq(backend.amqp_url, API_GATEWAY.0);
+    let rabbitmq = RabbitMqConfig {
+        role: Role::Service(API_GATEWAY),
+        ..runtime.rabbitmq(backend.amqp_url, API_GATEWAY.0)
+    };
     let bus: Arc<dyn Bus> = RabbitMqBus::start(rabbitmq, &tasks)?;
     let database = Database::open(&backend.database_url, API_GATEWAY.0)?;
     println!("{} listens on http://{}", API_GATEWAY.0, http.address());

@@ -1,6 +1,7 @@
 //! Two kinds of trying again, kept apart: an *event* whose handling failed goes to a retry tier and
 //! uses up an attempt; a *dependency* that is away is waited for, and uses up nothing.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -22,6 +23,31 @@ impl Default for RetryPolicy {
             delays: [1, 10, 60].map(Duration::from_secs).to_vec(),
         }
     }
+}
+
+/// A list of waits, e.g. `1s,10s,60s`; an empty one tries nothing again.
+impl FromStr for RetryPolicy {
+    type Err = NoDuration;
+
+    fn from_str(text: &str) -> Result<Self, NoDuration> {
+        let parts = text.split(',').map(str::trim);
+        let delays = parts.filter(|part| !part.is_empty()).map(|part| {
+            humantime::parse_duration(part).map_err(|source| NoDuration {
+                part: part.to_owned(),
+                source,
+            })
+        });
+        Ok(Self {
+            delays: delays.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{part:?} is no duration like 500ms, 10s or 1m ({source})")]
+pub struct NoDuration {
+    part: String,
+    source: humantime::DurationError,
 }
 
 impl RetryPolicy {

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use saga::Tasks;
 use saga::embedded::EmbeddedJournalFile;
 use saga::journal::{Journal, JournalError};
-use saga::rabbitmq::{RabbitMqConfig, RabbitMqJournal};
+use saga::rabbitmq::{RabbitMqConfig, RabbitMqJournal, Role};
 
 /// The file of the embedded bus in the data folder of the system.
 const BUS_FILE: &str = "bus.db";
@@ -38,6 +38,7 @@ impl Place {
             Some(url) => {
                 let mut config = RabbitMqConfig::new(url, "event-replay");
                 config.namespace.clone_from(&self.namespace);
+                config.role = Role::Operator;
                 Box::new(RabbitMqJournal::open(config, &Tasks::new()).await?)
             }
             None => Box::new(EmbeddedJournalFile::open(&self.data_dir.join(BUS_FILE)).await?),

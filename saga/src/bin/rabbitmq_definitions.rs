@@ -1,11 +1,11 @@
 //! `rabbitmq-definitions`: what a broker has to have before services that run with
 //! `--topology check`, for `rabbitmqctl import_definitions`.
 
-use std::io::{self, Write};
-use std::time::Duration;
+use std::io::{self, ErrorKind, Write};
 
 use clap::Parser;
-use saga::rabbitmq::{check_namespace, definitions};
+use saga::rabbitmq::{Part, check_namespace, definitions};
+use saga::retry::RetryPolicy;
 
 /// Prints exchanges, queues, bindings, and a user with its permissions for each service, as
 /// `rabbitmqctl import_definitions` takes them. The users have no password yet: `rabbitmqctl
@@ -13,25 +13,18 @@ use saga::rabbitmq::{check_namespace, definitions};
 #[derive(Parser)]
 #[command(name = "rabbitmq-definitions", version)]
 struct Arguments {
+    /// What of it to print
+    #[arg(long, value_enum, value_name = "PART", default_value_t = Part::All)]
+    part: Part,
     /// The services' --namespace, a prefix of every name
     #[arg(long, env = "SAGA_NAMESPACE", value_name = "PREFIX", default_value = "", value_parser = namespace)]
     namespace: String,
-    /// The virtual host that the services' --amqp-url names
-    #[arg(long, value_name = "NAME", default_value = "/")]
+    /// The virtual host that the services' --amqp-url names. It has to be there
+    #[arg(long, value_name = "NAME", default_value = "/", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     vhost: String,
-    /// The services' --retry-delays
-    #[arg(
-        long,
-        env = "RETRY_DELAYS",
-        value_name = "DURATIONS",
-        default_value = "1s,10s,60s",
-        value_delimiter = ','
-    )]
-    retry_delays: Vec<humantime::Duration>,
-    /// Leave the users out, but not their permissions: for a broker that has them already, as importing a
-    /// user again takes its password away
-    #[arg(long)]
-    without_users: bool,
+    /// The services' --retry-delays [default: 1s,10s,60s]
+    #[arg(long, env = "RETRY_DELAYS", value_name = "DURATIONS")]
+    retry_delays: Option<RetryPolicy>,
 }
 
 fn namespace(text: &str) -> Result<String, saga::rabbitmq::ConfigError> {
@@ -39,11 +32,17 @@ fn namespace(text: &str) -> Result<String, saga::rabbitmq::ConfigError> {
 }
 
 fn main() -> io::Result<()> {
-    let arguments = Arguments::parse();
-    let delays: Vec<Duration> = arguments.retry_delays.into_iter().map(Into::into).collect();
-    let mut definitions = definitions(&arguments.namespace, &arguments.vhost, &delays);
-    if arguments.without_users {
-        definitions["users"] = serde_json::json!([]);
+    let Arguments {
+        part,
+        namespace,
+        vhost,
+        retry_delays,
+    } = Arguments::parse();
+    let delays = retry_delays.unwrap_or_default().delays;
+    let definitions = definitions(&namespace, &vhost, &delays, part);
+    match writeln!(io::stdout(), "{definitions:#}") {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
-    writeln!(io::stdout(), "{definitions:#}")
 }

@@ -111,16 +111,8 @@ fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::
 }
 
 fn durations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
-    let text = config::text(deserializer)?;
-    let parse = |part: &str| {
-        humantime::parse_duration(part.trim()).map_err(|error| {
-            de::Error::custom(format!(
-                "{part:?} is no duration like 500ms, 10s or 1m ({error})"
-            ))
-        })
-    };
-    text.split(',')
-        .filter(|part| !part.trim().is_empty())
-        .map(parse)
-        .collect()
+    let policy = config::text(deserializer)?.parse::<RetryPolicy>();
+    policy
+        .map(|policy| policy.delays)
+        .map_err(de::Error::custom)
 }

@@ -19,7 +19,7 @@ use crate::config::{self, Settings};
 use crate::database::Database;
 use crate::monitoring::{self, Monitored};
 use crate::participant::LoopOptions;
-use crate::rabbitmq::{self, RabbitMqBus};
+use crate::rabbitmq::{self, RabbitMqBus, RabbitMqConfig, Role};
 use crate::tasks::Tasks;
 use crate::telemetry::init_metrics;
 
@@ -107,8 +107,11 @@ where
         config.remove_old_ready_file()?;
         let worker: WorkerConfig = settings.get()?;
         let monitoring = worker.monitoring().await?;
-        let bus: Arc<dyn Bus> =
-            RabbitMqBus::start(runtime.rabbitmq(config.amqp_url, name), &tasks)?;
+        let rabbitmq = RabbitMqConfig {
+            role: Role::Service(service),
+            ..runtime.rabbitmq(config.amqp_url, name)
+        };
+        let bus: Arc<dyn Bus> = RabbitMqBus::start(rabbitmq, &tasks)?;
         let database = Database::open(&config.database_url, name)?;
         let (store, started) = (database.health(name, &tasks), CancellationToken::new());
         if let Some((listener, metrics)) = monitoring {

@@ -13,7 +13,8 @@ use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, ErrorKind};
 use tokio::sync::Mutex;
 
-use super::declare::{TopologyMode, prepare};
+use super::declare::{TopologyMode, check, declare};
+use super::rights::Rights;
 use super::topology::{Names, Topology};
 use super::{ConfigError, Packing, RabbitMqConfig};
 use crate::bus::TopologyError;
@@ -39,6 +40,7 @@ pub(super) struct Settings {
     pub(super) packing: Packing,
     pub(super) prefetch: u16,
     topology: Topology,
+    rights: Rights,
     pub(super) mode: TopologyMode,
     /// Two connections of one process that declare the same queue at once get in each other's way.
     declaring: Mutex<()>,
@@ -56,6 +58,7 @@ impl Settings {
         Ok(Self {
             uri,
             topology: Topology::of_choreography(&names, &config.retry.delays),
+            rights: Rights::of(config.role, &names, &config.retry.delays),
             names,
             client_name: config.client_name,
             retry: config.retry,
@@ -80,10 +83,13 @@ impl Settings {
         self.mode == TopologyMode::Check
     }
 
-    /// Declares or checks the topology.
+    /// Declares the topology, or checks what of it is used here.
     pub(super) async fn prepare(&self, connection: &Connection) -> Result<(), Trouble> {
         let _alone = self.declaring.lock().await;
-        prepare(connection, &self.topology, self.mode).await
+        match self.mode {
+            TopologyMode::Declare => declare(connection, &self.topology).await,
+            TopologyMode::Check => check(connection, &self.topology, &self.rights).await,
+        }
     }
 }
 
@@ -107,7 +113,9 @@ pub(super) fn parse_url(url: &str) -> Result<AMQPUri, ConfigError> {
 
 pub(super) fn check_namespace(namespace: &str) -> Result<(), ConfigError> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if namespace.len() > NAMESPACE_LIMIT || !namespace.chars().all(is_plain) {
+    // The broker keeps names that begin with `amq.` for itself.
+    let is_reserved = namespace.split('.').next() == Some("amq");
+    if namespace.len() > NAMESPACE_LIMIT || !namespace.chars().all(is_plain) || is_reserved {
         return Err(ConfigError::Namespace {
             namespace: namespace.to_owned(),
         });
@@ -237,10 +245,11 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_refused_at_start() {
-        let cases: [fn(&mut RabbitMqConfig); 5] = [
+        let cases: [fn(&mut RabbitMqConfig); 6] = [
             |config| config.url = "amqp://[::1]:5672".into(),
             |config| config.url = "http://127.0.0.1".into(),
             |config| config.namespace = "no spaces".into(),
+            |config| config.namespace = "amq.ours".into(),
             |config| config.namespace = "x".repeat(NAMESPACE_LIMIT + 1),
             |config| config.packing.confirm_window = 0,
         ];

@@ -12,6 +12,7 @@ use lapin::{Channel, Connection};
 use serde::Deserialize;
 
 use super::connection::{Trouble, short};
+use super::rights::Rights;
 use super::topology::{
     Argument, Binding, Destination, Exchange, ExchangeKind, QueueDefinition, Topology,
 };
@@ -22,34 +23,49 @@ use super::topology::{
 pub enum TopologyMode {
     #[default]
     Declare,
-    /// Only look whether everything is there, which needs no permission to configure. Arguments and
-    /// bindings cannot be looked at over AMQP.
+    /// Only look whether everything is there that is used, which needs no permission to configure.
+    /// Arguments and bindings cannot be looked at over AMQP.
     Check,
 }
 
-/// Declares or checks everything, on a channel of its own: any refusal closes the channel.
-pub(super) async fn prepare(
+/// Declares everything, on a channel of its own: any refusal closes the channel.
+pub(super) async fn declare(connection: &Connection, topology: &Topology) -> Result<(), Trouble> {
+    let channel = connection.create_channel().await?;
+    bring(&channel, topology, false, |_| true).await?;
+    for binding in &topology.bindings {
+        let bound = bind(&channel, binding).await;
+        bound.map_err(|error| Trouble::with(format!("binding of {}", binding.from), error))?;
+    }
+    Ok(channel.close(200, "declared".into()).await?)
+}
+
+/// Checks that everything is there to which there is a right. What others use, they look for.
+pub(super) async fn check(
     connection: &Connection,
     topology: &Topology,
-    mode: TopologyMode,
+    rights: &Rights,
 ) -> Result<(), Trouble> {
     let channel = connection.create_channel().await?;
-    let passive = mode == TopologyMode::Check;
-    for exchange in &topology.exchanges {
-        let declared = declare_exchange(&channel, exchange, passive).await;
+    bring(&channel, topology, true, |name| rights.touch(name)).await?;
+    Ok(channel.close(200, "checked".into()).await?)
+}
+
+/// The exchanges and queues of these names; passive, it only looks at them.
+async fn bring(
+    channel: &Channel,
+    topology: &Topology,
+    passive: bool,
+    concerns: impl Fn(&str) -> bool,
+) -> Result<(), Trouble> {
+    for exchange in topology.exchanges.iter().filter(|it| concerns(&it.name)) {
+        let declared = declare_exchange(channel, exchange, passive).await;
         declared.map_err(|error| Trouble::with(format!("exchange {}", exchange.name), error))?;
     }
-    for queue in &topology.queues {
-        let declared = declare_queue(&channel, queue, passive).await;
+    for queue in topology.queues.iter().filter(|it| concerns(&it.name)) {
+        let declared = declare_queue(channel, queue, passive).await;
         declared.map_err(|error| Trouble::with(format!("queue {}", queue.name), error))?;
     }
-    if mode == TopologyMode::Declare {
-        for binding in &topology.bindings {
-            let bound = bind(&channel, binding).await;
-            bound.map_err(|error| Trouble::with(format!("binding of {}", binding.from), error))?;
-        }
-    }
-    Ok(channel.close(200, "prepared".into()).await?)
+    Ok(())
 }
 
 /// Removes everything of the topology and the record of operations, with all messages in it.

@@ -32,6 +32,7 @@ mod place;
 mod publisher;
 mod questions;
 mod returns;
+mod rights;
 mod shelf;
 mod spec;
 mod subscription;
@@ -52,7 +53,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::beside::RabbitMqJournal;
 pub use self::dead_letters::RabbitMqDeadLetters;
 pub use self::declare::TopologyMode;
-pub use self::definitions::definitions;
+pub use self::definitions::{Part, definitions};
+pub use self::rights::Role;
 
 use self::alarm::Alarm;
 use self::connection::{Link, Settings};
@@ -82,6 +84,8 @@ pub struct RabbitMqConfig {
     pub namespace: String,
     /// Who we are in the Management UI, e.g. `ticket-worker`.
     pub client_name: String,
+    /// Whose part of the topology [`TopologyMode::Check`] looks at.
+    pub role: Role,
     /// Each delay is a queue on the broker.
     pub retry: RetryPolicy,
     pub packing: Packing,
@@ -98,6 +102,7 @@ impl RabbitMqConfig {
             url: url.into(),
             namespace: String::new(),
             client_name: client_name.into(),
+            role: Role::All,
             retry: RetryPolicy::default(),
             packing: Packing::default(),
             prefetch: None,
@@ -161,7 +166,8 @@ pub enum ConfigError {
     #[error("the AMQP URL is wrong: {reason}")]
     Url { reason: String },
     #[error(
-        "the namespace {namespace:?} is not up to 64 letters, digits, dots, dashes, underscores"
+        "the namespace {namespace:?} is not up to 64 letters, digits, dots, dashes, underscores, \
+         or begins with `amq`, which is RabbitMQ's own"
     )]
     Namespace { namespace: String },
     #[error("events per message and messages in flight must be at least 1")]

@@ -16,7 +16,7 @@ use saga::embedded::EmbeddedJournalFile;
 use saga::failure::chain;
 use saga::journal::Journal;
 use saga::process::StartError;
-use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig, TopologyMode};
+use saga::rabbitmq::{RabbitMqBus, RabbitMqConfig, Role, TopologyMode};
 use saga::retry::RetryPolicy;
 use saga::telemetry::{LogFormat, init_logging};
 
@@ -126,6 +126,7 @@ impl Place {
     fn rabbitmq(&self, url: &str) -> RabbitMqConfig {
         RabbitMqConfig {
             namespace: self.namespace.clone(),
+            role: Role::Operator,
             topology: TopologyMode::Check,
             retry: RetryPolicy { delays: Vec::new() },
             ..RabbitMqConfig::new(url, "ledger")
