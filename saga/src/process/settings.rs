@@ -22,7 +22,7 @@ pub struct RuntimeFlags {
     /// Most events in one database transaction [default: 1024]
     #[arg(long, env = "BATCH_LIMIT", value_name = "EVENTS")]
     batch_limit: Option<String>,
-    /// Most events in one AMQP message; 1 turns packing off [default: 256]
+    /// Most events in one AMQP message; 1 turns packing off [default: 512]
     #[arg(long, env = "MAX_EVENTS_PER_MESSAGE", value_name = "EVENTS")]
     max_events_per_message: Option<String>,
     /// Waits before a failed event is tried again; after the last it is dead-lettered [default: 1s,10s,60s]

@@ -14,7 +14,7 @@ pub(super) const ENCODING: &str = "lz4";
 /// Fewer bytes, a handful of events, stay readable: compressing them would save nothing.
 const LEAST: usize = 4 * 1024;
 /// What a block of a frame with this header holds at most.
-const MOST: usize = 256 * 1024;
+pub(super) const MOST: usize = 256 * 1024;
 /// An LZ4 frame whose blocks stand for themselves and hold [`MOST`], without checksums (AMQP runs on
 /// TCP, and what is damaged is no JSON). No JSON begins like it.
 const HEADER: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x50, 0xfb];

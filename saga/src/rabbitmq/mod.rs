@@ -116,15 +116,16 @@ impl RabbitMqConfig {
 pub struct Packing {
     /// 1 turns packing off.
     pub max_events_per_message: usize,
-    /// One event that alone is larger travels alone.
+    /// Before they are compressed. One event that alone is larger travels alone.
     pub max_message_bytes: usize,
     /// How many messages may wait for the broker's confirm at a time. The fewer, the more events
     /// gather for the next one.
     pub confirm_window: usize,
 }
 
-/// One frame as RabbitMQ negotiates it by default; past it, a message costs more than it saves.
-const MESSAGE_BYTES: usize = 128 * 1024;
+/// As much as is compressed as one block, brackets included: about one frame then, as RabbitMQ
+/// negotiates it by default.
+const MESSAGE_BYTES: usize = compression::MOST - 1;
 
 impl Packing {
     /// At most so many events in a message, with a window to match.
@@ -140,7 +141,7 @@ impl Packing {
 }
 
 /// The next batch is there while one is being committed, and a consumer holds 8 MiB at most.
-const PREFETCH_PACKS: u16 = 64;
+const PREFETCH_PACKS: u16 = 32;
 /// Unpacked, a batch of events is as many messages.
 const PREFETCH_EVENTS: u16 = 2_048;
 
@@ -156,7 +157,7 @@ impl Packing {
 
 impl Default for Packing {
     fn default() -> Self {
-        Self::of(256)
+        Self::of(512)
     }
 }
 

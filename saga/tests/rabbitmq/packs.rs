@@ -20,7 +20,7 @@ use crate::broker::{
 async fn events_published_together_travel_in_few_messages() {
     with_broker(async |broker| {
         let bus = broker.bus().await;
-        let events = commands(600);
+        let events = commands(1_200);
         bus.publish(&events).await.unwrap();
         let messages = broker.depth(PURCHASE).await;
         assert!((3..=6).contains(&messages), "{messages} messages");
@@ -40,7 +40,7 @@ async fn events_published_together_travel_in_few_messages() {
             panic!("x-events is a number: {count:?}")
         };
         let mut consumer = purchases(&*bus).await;
-        let drained = drain(&mut *consumer, 600 - usize::try_from(*count).unwrap()).await;
+        let drained = drain(&mut *consumer, 1_200 - usize::try_from(*count).unwrap()).await;
         assert_eq!(drained, events[events.len() - drained.len()..]);
     })
     .await;
