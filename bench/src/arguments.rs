@@ -53,8 +53,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) sagas: Option<u64>,
     /// In each round all variants run at the same time and are measured in turns; the medians of the
-    /// rounds are reported
-    #[arg(long, default_value_t = 3)]
+    /// rounds are reported. A turn in which something stalls moves the median of three
+    #[arg(long, default_value_t = 5)]
     pub(crate) rounds: usize,
     /// Instead: let so many commands gather while no service runs, then watch them drain
     #[arg(long, value_name = "SAGAS")]
