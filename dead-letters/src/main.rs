@@ -15,7 +15,7 @@ use saga::dead_letters::{
 };
 use saga::embedded::EmbeddedDeadLetters;
 use saga::failure::chain;
-use saga::rabbitmq::{RabbitMqConfig, RabbitMqDeadLetters, Role};
+use saga::rabbitmq::{RabbitMqConfig, RabbitMqDeadLetters};
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::{Arguments, Command, DropFlags, ListFlags, Place, RequeueFlags};
@@ -71,7 +71,6 @@ async fn open(place: &Place) -> Result<Box<dyn DeadLetters>, DeadLetterError> {
         Some(url) => {
             let mut config = RabbitMqConfig::new(url, "dlq");
             config.namespace.clone_from(&place.namespace);
-            config.role = Role::Operator;
             config.topology = place.topology;
             Box::new(RabbitMqDeadLetters::open(config).await?)
         }

@@ -32,9 +32,9 @@ impl FromStr for RetryPolicy {
     fn from_str(text: &str) -> Result<Self, NoDuration> {
         let parts = text.split(',').map(str::trim);
         let delays = parts.filter(|part| !part.is_empty()).map(|part| {
-            humantime::parse_duration(part).map_err(|source| NoDuration {
+            humantime::parse_duration(part).map_err(|reason| NoDuration {
                 part: part.to_owned(),
-                source,
+                reason,
             })
         });
         Ok(Self {
@@ -44,10 +44,10 @@ impl FromStr for RetryPolicy {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("{part:?} is no duration like 500ms, 10s or 1m ({source})")]
+#[error("{part:?} is no duration like 500ms, 10s or 1m ({reason})")]
 pub struct NoDuration {
     part: String,
-    source: humantime::DurationError,
+    reason: humantime::DurationError,
 }
 
 impl RetryPolicy {

@@ -227,49 +227,49 @@ mod tests {
         Event::caused(&Cause { by, source, time }, message.into())
     }
 
-    /// How many rows a page writes, and where it leaves the cursor.
-    async fn page(desk: &mut Desk, events: &[&Event], to: i64) -> (usize, Option<i64>) {
+    /// How many new and known rows a page writes, and where it leaves the cursor.
+    async fn page(desk: &mut Desk, events: &[&Event], to: i64) -> (usize, usize, Option<i64>) {
         let events: Vec<Event> = events.iter().map(|event| (*event).clone()).collect();
         let to = JournalPosition(to);
         desk.fold(&events, Known::default(), to, Hold::Young).await;
         written(desk)
     }
 
-    fn written(desk: &mut Desk) -> (usize, Option<i64>) {
+    fn written(desk: &mut Desk) -> (usize, usize, Option<i64>) {
         let lease = Lease {
             owner: "one",
             now: Timestamp::now(),
         };
         let page = desk.projection(lease);
-        let rows = page.new.len() + page.known.len();
+        let (new, known) = (page.new.len(), page.known.len());
         desk.saved();
-        (rows, desk.cursor().map(|position| position.0))
+        (new, known, desk.cursor().map(|position| position.0))
     }
 
     #[tokio::test]
     async fn a_saga_that_ends_in_the_page_after_its_beginning_is_written_once() {
         let (mut desk, begun) = (Desk::at(None), begun());
         // The cursor stays before what is held.
-        assert_eq!(page(&mut desk, &[&begun], 1).await, (0, None));
+        assert_eq!(page(&mut desk, &[&begun], 1).await, (0, 0, None));
         assert!(desk.wants(std::slice::from_ref(&begun)).is_empty());
-        assert_eq!(page(&mut desk, &[&ended(&begun)], 2).await, (1, Some(2)));
+        assert_eq!(page(&mut desk, &[&ended(&begun)], 2).await, (1, 0, Some(2)));
     }
 
     #[tokio::test]
     async fn a_saga_is_held_for_one_page_and_no_longer() {
         let (mut desk, old, young) = (Desk::at(None), begun(), begun());
-        assert_eq!(page(&mut desk, &[&old], 1).await, (0, None));
-        assert_eq!(page(&mut desk, &[&young], 2).await, (1, Some(1)));
-        assert_eq!(page(&mut desk, &[], 3).await, (1, Some(3)));
+        assert_eq!(page(&mut desk, &[&old], 1).await, (0, 0, None));
+        assert_eq!(page(&mut desk, &[&young], 2).await, (1, 0, Some(1)));
+        assert_eq!(page(&mut desk, &[], 3).await, (1, 0, Some(3)));
         assert!(!desk.holds_something());
     }
 
     #[tokio::test]
     async fn what_is_held_can_be_released_at_any_time() {
         let (mut desk, begun) = (Desk::at(None), begun());
-        assert_eq!(page(&mut desk, &[&begun], 1).await, (0, None));
+        assert_eq!(page(&mut desk, &[&begun], 1).await, (0, 0, None));
         desk.release();
-        assert_eq!(written(&mut desk), (1, Some(1)));
+        assert_eq!(written(&mut desk), (1, 0, Some(1)));
     }
 
     #[tokio::test]
@@ -279,6 +279,6 @@ mod tests {
         let events = [begun];
         desk.fold(&events, known, JournalPosition(1), Hold::Young)
             .await;
-        assert_eq!(written(&mut desk), (1, Some(1)));
+        assert_eq!(written(&mut desk), (0, 1, Some(1)));
     }
 }

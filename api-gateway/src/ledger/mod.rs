@@ -141,7 +141,7 @@ pub enum Claim {
 /// One page of the journal, folded.
 #[derive(Clone, Copy, Debug)]
 pub struct Projection<'a> {
-    /// Rows that the ledger does not have, unless others wrote to it meanwhile.
+    /// Rows that the ledger did not have when it was asked.
     pub new: &'a [Row],
     /// Rows to be written over.
     pub known: &'a [Row],

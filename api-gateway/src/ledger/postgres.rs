@@ -214,22 +214,13 @@ impl Ledger for PostgresLedger {
     }
 
     async fn save(&self, page: &Projection<'_>) -> Result<Saved, LedgerError> {
-        let asking = sqlx::query_as(&SAVE)
-            .bind(page.lease.owner)
-            .bind(page.lease.until().to_offset())
-            .bind(page.lease.now.to_offset())
-            .bind(page.to.map(|position| position.0))
-            .bind(page.from.map(|position| position.0))
-            .bind(page.seen.map(|position| position.0));
-        let asking = Columns::of(page.new).await.bind_to(asking);
-        let asking = Columns::of(page.known).await.bind_to(asking);
-        let saved: Result<(bool, String), _> = answered(asking.fetch_one(&self.pool)).await;
-        match saved {
-            Ok((true, _set)) => Ok(Saved::Yes),
-            Ok((false, _set)) => Ok(Saved::NotOurs),
-            // Somebody wrote a row past the cursor. Read again, the page finds it.
-            Err(error) if is_duplicate(&error) => Ok(Saved::NotOurs),
-            Err(error) => Err(error.into()),
+        match self.write(page, page.new.iter(), page.known.iter()).await {
+            // Somebody wrote one of the rows meanwhile: ourselves, when an answer did not come.
+            Err(error) if is_known_row(&error) => {
+                let rows = page.new.iter().chain(page.known);
+                Ok(self.write(page, [].iter(), rows).await?)
+            }
+            saved => Ok(saved?),
         }
     }
 
@@ -279,19 +270,37 @@ impl PostgresLedger {
         &self.pool
     }
 
+    async fn write<'r>(
+        &self,
+        page: &Projection<'_>,
+        new: impl Iterator<Item = &'r Row>,
+        known: impl Iterator<Item = &'r Row>,
+    ) -> Result<Saved, sqlx::Error> {
+        let asking = sqlx::query_as(&SAVE)
+            .bind(page.lease.owner)
+            .bind(page.lease.until().to_offset())
+            .bind(page.lease.now.to_offset())
+            .bind(page.to.map(|position| position.0))
+            .bind(page.from.map(|position| position.0))
+            .bind(page.seen.map(|position| position.0));
+        let asking = Columns::of(new).await.bind_to(asking);
+        let asking = Columns::of(known).await.bind_to(asking);
+        let (moved, _set): (bool, String) = answered(asking.fetch_one(&self.pool)).await?;
+        Ok(if moved { Saved::Yes } else { Saved::NotOurs })
+    }
+
     /// Writes rows while the cursor is held in this transaction, and moves it back by one.
     pub(super) async fn mend(held: &mut PgConnection, rows: &[Row]) -> Result<(), LedgerError> {
-        let columns = Columns::of(rows).await;
+        let columns = Columns::of(rows.iter()).await;
         let asking = columns.bind_to(sqlx::query_as(&MEND));
         let (_moved,): (i64,) = answered(asking.fetch_one(held)).await?;
         Ok(())
     }
 }
 
-fn is_duplicate(error: &sqlx::Error) -> bool {
-    error
-        .as_database_error()
-        .is_some_and(|reported| reported.is_unique_violation())
+fn is_known_row(error: &sqlx::Error) -> bool {
+    let reported = error.as_database_error();
+    reported.and_then(|reported| reported.constraint()) == Some("saga_pkey")
 }
 
 /// The rows turned by ninety degrees: `UNNEST` takes columns.
@@ -314,11 +323,13 @@ struct Columns {
 }
 
 impl Columns {
-    async fn of(rows: &[Row]) -> Self {
+    async fn of<'r>(rows: impl Iterator<Item = &'r Row>) -> Self {
         let mut columns = Self::default();
-        for some in rows.chunks(BREATH) {
-            some.iter().for_each(|row| columns.push(row));
-            tokio::task::yield_now().await;
+        for (place, row) in rows.enumerate() {
+            columns.push(row);
+            if place % BREATH == BREATH - 1 {
+                tokio::task::yield_now().await;
+            }
         }
         columns
     }

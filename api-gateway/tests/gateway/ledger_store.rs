@@ -16,8 +16,8 @@ use self::leases::{
     one_owner_projects_and_another_follows_after_the_lease,
 };
 use self::pages::{
-    a_crash_after_any_page_loses_and_doubles_nothing, a_page_without_events_moves_the_cursor,
-    a_row_that_somebody_wrote_meanwhile_does_not_stop_the_ledger,
+    a_crash_after_any_page_loses_and_doubles_nothing,
+    a_new_row_that_is_there_by_now_is_written_over, a_page_without_events_moves_the_cursor,
     an_end_is_counted_in_the_page_that_brings_it_and_not_again,
     pages_in_any_cut_and_with_repetitions_give_the_same_rows, step,
 };
@@ -37,7 +37,7 @@ on_both_stores! {
     pages_in_any_cut_and_with_repetitions_give_the_same_rows
     an_end_is_counted_in_the_page_that_brings_it_and_not_again
     a_crash_after_any_page_loses_and_doubles_nothing
-    a_row_that_somebody_wrote_meanwhile_does_not_stop_the_ledger
+    a_new_row_that_is_there_by_now_is_written_over
     a_large_page_is_written_whole
     sagas_are_listed_newest_first_from_a_mark_on
     unfinished_sagas_come_oldest_first_with_the_command_that_nobody_answered
@@ -64,8 +64,8 @@ fn row(events: &[Event]) -> Row {
 /// Saves as the first owner there is.
 async fn save(ledger: &Arc<dyn Ledger>, rows: &[Row], from: Option<i64>, to: i64) -> Saved {
     let page = Projection {
-        new: &[],
-        known: rows,
+        new: rows,
+        known: &[],
         from: from.map(JournalPosition),
         to: Some(JournalPosition(to)),
         seen: Some(JournalPosition(to)),

@@ -50,8 +50,8 @@ async fn save(ledger: &Arc<dyn Ledger>, sagas: &[Vec<Event>], from: Option<i64>)
     let rows: Vec<Row> = sagas.iter().map(row).collect();
     let to = Some(JournalPosition(from.map_or(0, |at| at + 1)));
     let page = Projection {
-        new: &[],
-        known: &rows,
+        new: &rows,
+        known: &[],
         from: from.map(JournalPosition),
         to,
         seen: to,

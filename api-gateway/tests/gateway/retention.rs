@@ -49,8 +49,8 @@ fn running(second: u64) -> Row {
 async fn save(ledger: &Arc<dyn Ledger>, rows: &[Row]) {
     let to = Some(JournalPosition(0));
     let page = Projection {
-        new: &[],
-        known: rows,
+        new: rows,
+        known: &[],
         from: None,
         to,
         seen: to,

@@ -7,16 +7,16 @@
 use lapin::message::Delivery;
 use lz4_flex::block::{compress_into, decompress_into, get_maximum_output_size};
 
-/// The content encoding of a compressed message, for who looks at it. Readers go by its first bytes,
-/// whatever a tool that moved it made of its properties.
+/// The content encoding of a compressed message, for who looks at it. Readers go by its first
+/// bytes, whatever a tool that moved it made of its properties.
 pub(super) const ENCODING: &str = "lz4";
 
-/// Fewer bytes, a handful of events, stay readable: compressing them would save nothing.
+/// Fewer bytes, a handful of events, stay readable. The broker pays by the message there.
 const LEAST: usize = 4 * 1024;
 /// What a block of a frame with this header holds at most.
 pub(super) const MOST: usize = 256 * 1024;
-/// An LZ4 frame whose blocks stand for themselves and hold [`MOST`], without checksums (AMQP runs on
-/// TCP, and what is damaged is no JSON). No JSON begins like it.
+/// An LZ4 frame whose blocks stand for themselves and hold [`MOST`], without checksums, as messages
+/// have none either. No JSON begins like it.
 const HEADER: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x50, 0xfb];
 /// No block follows.
 const END: [u8; 4] = [0; 4];
@@ -31,6 +31,9 @@ pub(super) fn compressed(json: &[u8]) -> Option<Vec<u8>> {
     let start = HEADER.len() + size_of::<u32>();
     let mut frame = vec![0; start + get_maximum_output_size(json.len())];
     let size = compress_into(json, &mut frame[start..]).ok()?;
+    if size >= json.len() {
+        return None;
+    }
     frame[..HEADER.len()].copy_from_slice(&HEADER);
     frame[HEADER.len()..start].copy_from_slice(&u32::try_from(size).ok()?.to_le_bytes());
     frame.truncate(start + size);
@@ -38,10 +41,10 @@ pub(super) fn compressed(json: &[u8]) -> Option<Vec<u8>> {
     Some(frame)
 }
 
-/// The message as it was before it was compressed. One that is no whole frame of ours stays as it is,
-/// and is no event then.
-pub(super) fn opened(mut delivery: Delivery) -> Delivery {
-    if let Some(json) = block(&delivery.data).and_then(decompressed) {
+/// The message as it was before it was compressed. One that is no whole frame of ours stays as it
+/// is, and is no event then.
+pub(super) fn decompressed(mut delivery: Delivery) -> Delivery {
+    if let Some(json) = block(&delivery.data).and_then(unfolded) {
         delivery.data = json;
     }
     delivery
@@ -54,7 +57,7 @@ fn block(frame: &[u8]) -> Option<&[u8]> {
     (block.len() == u32::from_le_bytes(*size) as usize).then_some(block)
 }
 
-fn decompressed(block: &[u8]) -> Option<Vec<u8>> {
+fn unfolded(block: &[u8]) -> Option<Vec<u8>> {
     let rooms = [(block.len() * USUAL_RATIO).min(MOST), MOST];
     rooms.into_iter().find_map(|room| {
         let mut json = vec![0; room];
@@ -70,11 +73,13 @@ mod tests {
     use std::io::Read;
 
     use lz4_flex::frame::FrameDecoder;
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
 
     use super::*;
 
     fn arrives(body: Vec<u8>) -> Vec<u8> {
-        opened(Delivery::mock(1, "e".into(), "k".into(), false, body)).data
+        decompressed(Delivery::mock(1, "e".into(), "k".into(), false, body)).data
     }
 
     fn json() -> Vec<u8> {
@@ -99,8 +104,26 @@ mod tests {
         assert_eq!(read, json());
     }
 
+    /// From a fixed seed.
+    fn noise(bytes: usize, seed: u64) -> Vec<u8> {
+        let mut noise = vec![0; bytes];
+        SmallRng::seed_from_u64(seed).fill(&mut noise[..]);
+        noise
+    }
+
     #[test]
-    fn what_is_too_small_or_too_large_travels_as_it_is() {
+    fn noise_in_a_frame_is_no_more_than_a_block_holds() {
+        for (seed, bytes) in (1..2_000).map(|bytes| (bytes as u64, bytes)) {
+            let size = u32::try_from(bytes).unwrap().to_le_bytes();
+            let block = noise(bytes, seed);
+            let frame = [HEADER.as_slice(), &size, &block, &END].concat();
+            assert!(arrives(frame).len() <= MOST);
+        }
+    }
+
+    #[test]
+    fn what_is_too_small_or_too_large_or_does_not_shrink_travels_as_it_is() {
+        assert_eq!(compressed(&noise(LEAST, 1)), None);
         assert_eq!(compressed(&vec![b' '; LEAST - 1]), None);
         assert_eq!(compressed(&vec![b' '; MOST + 1]), None);
     }

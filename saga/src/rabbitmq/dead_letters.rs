@@ -19,7 +19,7 @@ use lapin::types::FieldTable;
 use lapin::{Channel, ErrorKind};
 use tokio::time::Instant;
 
-use super::compression::opened;
+use super::compression::decompressed;
 use super::connection::{Link, Settings, Trouble, short};
 use super::deed_channel::{DeedChannel, Taken};
 use super::pack::take_apart;
@@ -203,7 +203,7 @@ impl Walk<'_> {
         let queue = short(&self.shelf.queue())?;
         let unacknowledged = BasicGetOptions { no_ack: false };
         let got = self.channel.basic_get(queue, unacknowledged).await?;
-        Ok(got.map(|message| opened(message.delivery)))
+        Ok(got.map(|message| decompressed(message.delivery)))
     }
 
     async fn act(&self, chunk: Vec<Taken>) -> Result<Vec<Parked>, DeadLetterError> {

@@ -12,7 +12,7 @@ use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::compression::opened;
+use super::compression::decompressed;
 use super::connection::Trouble;
 use super::in_hand::Acknowledgement;
 use super::pace::{Opened, Pace, Turning};
@@ -232,7 +232,7 @@ impl Subscription {
 
     fn delivered(&mut self, next: Option<lapin::Result<Delivery>>) -> Option<Delivery> {
         match next {
-            Some(Ok(delivery)) => return Some(opened(delivery)),
+            Some(Ok(delivery)) => return Some(decompressed(delivery)),
             Some(Err(error)) => self.give_up(error.into()),
             None => self.give_up(self.cancelled()),
         }

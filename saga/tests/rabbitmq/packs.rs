@@ -116,6 +116,7 @@ async fn what_is_settled_is_gone_and_what_is_not_comes_again() {
 async fn a_pack_that_came_back_twice_is_tried_event_by_event() {
     with_broker(async |broker| {
         let bus = broker.bus().await;
+        // Enough to be compressed.
         let events = commands(20);
         bus.publish(&events).await.unwrap();
         for _ in 0..2 {
@@ -144,6 +145,7 @@ async fn a_damaged_pack_is_parked_as_it_is() {
         let bus = broker.bus().await;
         bus.publish(&commands(20)).await.unwrap();
         let pack = broker.get(PURCHASE).await;
+        assert!(pack.properties.content_encoding().is_some(), "compressed");
         let damaged = &pack.data[..pack.data.len() / 2];
         let mut consumer = purchases(&*bus).await;
         let properties = pack.properties.clone();
