@@ -27,7 +27,7 @@ const PACE: Duration = Duration::from_millis(1);
 /// hour, and its callers back to the gateway.
 const PACE_LIMIT: Duration = Duration::from_millis(20);
 
-/// One for each publishing connection.
+/// What the commands of one backlog wait at.
 #[derive(Debug, Default)]
 pub(super) struct Entrance {
     closed_until: Option<Instant>,
@@ -53,6 +53,11 @@ impl Entrance {
             returns: Arc::clone(returns),
             ..Self::default()
         }
+    }
+
+    /// An open one, without the group that was leaving.
+    pub(super) fn anew(&self) -> Self {
+        Self::new(&self.returns)
     }
 
     /// Whether a message on this route may leave. `is_full` says that no more would go into it.

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -19,9 +18,7 @@ use tracing::error;
 
 use super::Packing;
 use super::connection::{Settings, Trouble, short, shortened};
-use super::entrance::Entrance;
 use super::pack::{Address, Backlog, CallId, Pack};
-use super::returns::Returns;
 use super::topology::Names;
 use crate::bus::PublishError;
 
@@ -29,7 +26,6 @@ pub(super) struct Window {
     channel: Channel,
     names: Names,
     packing: Packing,
-    entrance: Entrance,
     sent: FuturesUnordered<Pin<Box<dyn Future<Output = Landed> + Send>>>,
     /// When each message in flight was sent, the oldest first.
     since: BTreeMap<u64, Instant>,
@@ -77,7 +73,6 @@ impl Window {
     pub(super) async fn open(
         connection: &Connection,
         settings: &Settings,
-        returns: &Arc<Returns>,
     ) -> Result<Self, Trouble> {
         let channel = connection.create_channel().await?;
         // Without it every confirm resolves at once and means nothing.
@@ -88,7 +83,6 @@ impl Window {
             channel,
             names: settings.names.clone(),
             packing: settings.packing,
-            entrance: Entrance::new(returns),
             sent: FuturesUnordered::new(),
             since: BTreeMap::new(),
             last: 0,
@@ -101,23 +95,13 @@ impl Window {
         self.sent.is_empty()
     }
 
-    /// Resolves when what gathers has gathered for long enough: open the entrance then.
-    pub(super) fn opening(&self, backlog: &Backlog) -> impl Future<Output = ()> + use<> {
-        self.entrance.opening(backlog.commands())
-    }
-
-    /// Lets what has gathered leave.
-    pub(super) fn open_entrance(&mut self) {
-        self.entrance.open();
-    }
-
     /// Sends what the window has room for.
     pub(super) fn fill(&mut self, backlog: &mut Backlog) {
         let room = match self.returned.is_empty() {
             true => self.packing.confirm_window.saturating_sub(self.sent.len()),
             false => 0,
         };
-        for pack in backlog.leave(room, &self.packing, &mut self.entrance) {
+        for pack in backlog.leave(room, &self.packing) {
             let events: usize = pack.calls.iter().map(|(_, events)| events).sum();
             metrics::histogram!("saga_message_events").record(events as f64);
             self.last += 1;

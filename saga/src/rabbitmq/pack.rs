@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use events::{
     BATCH_CONTENT_TYPE, Class, DecodeError, EVENT_CONTENT_TYPE, Event, EventId, MessageType, Route,
@@ -18,6 +19,7 @@ use super::Packing;
 use super::compression::{self, compressed};
 use super::connection::shortened;
 use super::entrance::Entrance;
+use super::returns::Returns;
 
 /// Written to disk with the message.
 pub(super) const PERSISTENT: u8 = 2;
@@ -117,6 +119,8 @@ pub(super) struct Backlog {
     /// The routes with something waiting, the next one first.
     turns: VecDeque<Route>,
     copies: VecDeque<(CallId, Parcel)>,
+    /// Forgotten with what waits at it.
+    entrance: Entrance,
 }
 
 /// One message for the broker.
@@ -130,6 +134,22 @@ pub(super) struct Pack {
 }
 
 impl Backlog {
+    pub(super) fn new(returns: &Arc<Returns>) -> Self {
+        Self {
+            entrance: Entrance::new(returns),
+            ..Self::default()
+        }
+    }
+
+    /// Drops all of it, and the group that was leaving.
+    pub(super) fn clear(&mut self) {
+        let entrance = self.entrance.anew();
+        *self = Self {
+            entrance,
+            ..Self::default()
+        };
+    }
+
     pub(super) fn push(&mut self, call: CallId, parcel: Parcel) {
         let Address::Route(route) = &parcel.address else {
             self.copies.push_back((call, parcel));
@@ -149,48 +169,43 @@ impl Backlog {
         self.turns.is_empty() && self.copies.is_empty()
     }
 
-    /// The routes on which commands wait.
-    fn command_routes(&self) -> impl Iterator<Item = &Route> {
-        let routes = self.turns.iter();
-        routes.filter(|route| route.class == Class::Command)
+    /// Resolves when the commands have gathered for long enough: open the entrance then.
+    pub(super) fn opening(&self) -> impl Future<Output = ()> + use<> {
+        let waiting = |route| self.routes.get(route).map_or(0, VecDeque::len);
+        let commands = command_routes(&self.turns).map(waiting).sum();
+        self.entrance.opening(commands)
     }
 
-    /// How many commands wait, on all routes.
-    pub(super) fn commands(&self) -> usize {
-        self.command_routes().map(|route| self.waiting(route)).sum()
-    }
-
-    fn waiting(&self, route: &Route) -> usize {
-        self.routes.get(route).map_or(0, VecDeque::len)
+    /// Lets what has gathered leave.
+    pub(super) fn open_entrance(&mut self) {
+        self.entrance.open();
     }
 
     /// The messages that leave now, at most so many.
-    pub(super) fn leave(
-        &mut self,
-        room: usize,
-        packing: &Packing,
-        entrance: &mut Entrance,
-    ) -> Vec<Pack> {
-        let packs = std::iter::from_fn(|| self.next(packing, entrance));
+    pub(super) fn leave(&mut self, room: usize, packing: &Packing) -> Vec<Pack> {
+        let packs = std::iter::from_fn(|| self.next(packing));
         let packs = packs.take(room).collect();
-        entrance.close_behind_group(self.command_routes());
+        let waiting = command_routes(&self.turns);
+        self.entrance.close_behind_group(waiting);
         packs
     }
 
     /// The next message, as full as it can be by now. Copies go first, then routes take turns, but
     /// for commands while the entrance is closed.
-    fn next(&mut self, packing: &Packing, entrance: &mut Entrance) -> Option<Pack> {
+    fn next(&mut self, packing: &Packing) -> Option<Pack> {
         if let Some((call, copy)) = self.copies.pop_front() {
             return Some(seal(vec![(call, copy)]));
         }
         let admitted = self.turns.iter().position(|route| {
-            entrance.admits(route, self.waiting(route) >= packing.max_events_per_message)
+            let waiting = self.routes.get(route).map_or(0, VecDeque::len);
+            let is_full = waiting >= packing.max_events_per_message;
+            self.entrance.admits(route, is_full)
         });
         let route = self.turns.remove(admitted?)?;
         let waiting = self.routes.get_mut(&route)?;
         let parcels = take_one_message(waiting, packing);
         let sagas = parcels.iter().filter_map(|(_, parcel)| parcel.saga_id());
-        entrance.admitted(&route, parcels.len(), sagas);
+        self.entrance.admitted(&route, parcels.len(), sagas);
         if waiting.is_empty() {
             self.routes.remove(&route);
         } else {
@@ -198,6 +213,12 @@ impl Backlog {
         }
         Some(seal(parcels))
     }
+}
+
+/// Those of commands.
+fn command_routes(routes: &VecDeque<Route>) -> impl Iterator<Item = &Route> {
+    let is_command = |route: &&Route| route.class == Class::Command;
+    routes.iter().filter(is_command)
 }
 
 /// At least one; one that alone is over the limit of bytes travels alone.

@@ -94,9 +94,8 @@ pub(super) fn new(
         settings: Arc::clone(settings),
         health: Arc::clone(health),
         closing: closing.clone(),
-        returns: Arc::clone(returns),
         requests,
-        pending: Pending::default(),
+        pending: Pending::new(returns),
         away_since: Instant::now(),
     };
     (publisher, task)
@@ -106,14 +105,12 @@ pub(super) struct PublisherTask {
     settings: Arc<Settings>,
     health: Arc<HealthBoard>,
     closing: CancellationToken,
-    returns: Arc<Returns>,
     requests: mpsc::UnboundedReceiver<Request>,
     pending: Pending,
     away_since: Instant,
 }
 
 /// The calls that wait, and their events that do.
-#[derive(Default)]
 struct Pending {
     backlog: Backlog,
     calls: HashMap<CallId, Call>,
@@ -190,7 +187,7 @@ impl PublisherTask {
 
     /// Publishes until the connection is lost (continue, and why) or the bus is closed (break).
     async fn serve(&mut self, mut link: Link) -> ControlFlow<(), Trouble> {
-        let mut window = match Window::open(&link.connection, &self.settings, &self.returns).await {
+        let mut window = match Window::open(&link.connection, &self.settings).await {
             Ok(window) => window,
             Err(trouble) => return ControlFlow::Continue(trouble),
         };
@@ -219,7 +216,7 @@ impl PublisherTask {
             window.fill(&mut self.pending.backlog);
             tokio::select! {
                 biased;
-                () = window.opening(&self.pending.backlog) => window.open_entrance(),
+                () = self.pending.backlog.opening() => self.pending.backlog.open_entrance(),
                 landed = window.landed() => match landed {
                     Ok(fates) => self.pending.settle(fates),
                     Err(trouble) => return trouble,
@@ -291,7 +288,7 @@ impl PublisherTask {
     async fn flush(&mut self, window: &mut Window) {
         self.take_what_waits();
         while !(self.pending.backlog.is_empty() && window.is_empty()) {
-            window.open_entrance();
+            self.pending.backlog.open_entrance();
             window.fill(&mut self.pending.backlog);
             match window.landed().await {
                 Ok(fates) => self.pending.settle(fates),
@@ -309,6 +306,14 @@ impl Request {
 }
 
 impl Pending {
+    fn new(returns: &Arc<Returns>) -> Self {
+        Self {
+            backlog: Backlog::new(returns),
+            calls: HashMap::new(),
+            last: 0,
+        }
+    }
+
     fn take(&mut self, request: Request) {
         self.last += 1;
         let call = Call {
@@ -352,9 +357,12 @@ impl Pending {
 
     /// Nothing that waits is known to be published.
     fn refuse_all(&mut self, trouble: &str) {
-        self.backlog = Backlog::default();
+        self.backlog.clear();
         for (_, call) in self.calls.drain() {
             let _ = call.done.send(Err(unavailable(trouble)));
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

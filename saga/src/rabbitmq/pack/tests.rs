@@ -42,20 +42,15 @@ fn of_another_route() -> Parcel {
 const ROOM: usize = usize::MAX;
 
 fn packs(backlog: &mut Backlog, packing: &Packing) -> Vec<Pack> {
-    backlog.leave(ROOM, packing, &mut Entrance::default())
+    backlog.leave(ROOM, packing)
 }
 
 /// How many events are in each message that leaves now, before the entrance opens and after it.
-fn leaving(
-    room: usize,
-    backlog: &mut Backlog,
-    packing: &Packing,
-    entrance: &mut Entrance,
-) -> Vec<usize> {
-    let mut packs = backlog.leave(room, packing, entrance);
-    if let Some(()) = entrance.opening(backlog.commands()).now_or_never() {
-        entrance.open();
-        packs.extend(backlog.leave(room - packs.len(), packing, entrance));
+fn leaving(room: usize, backlog: &mut Backlog, packing: &Packing) -> Vec<usize> {
+    let mut packs = backlog.leave(room, packing);
+    if let Some(()) = backlog.opening().now_or_never() {
+        backlog.open_entrance();
+        packs.extend(backlog.leave(room - packs.len(), packing));
     }
     let events = |pack: Pack| pack.calls.iter().map(|(_, events)| events).sum();
     packs.into_iter().map(events).collect()
@@ -63,10 +58,14 @@ fn leaving(
 
 fn filled(events: &[Event]) -> Backlog {
     let mut backlog = Backlog::default();
+    fill(&mut backlog, events);
+    backlog
+}
+
+fn fill(backlog: &mut Backlog, events: &[Event]) {
     for event in events {
         backlog.push(1, Parcel::of(event));
     }
-    backlog
 }
 
 #[test]
@@ -146,8 +145,7 @@ fn routes_take_turns_and_a_copy_travels_alone() {
 #[tokio::test(start_paused = true)]
 async fn commands_wait_for_the_entrance_to_open_and_results_and_full_messages_do_not() {
     let packing = Packing::of(3);
-    let mut entrance = Entrance::default();
-    let mut sent = |backlog: &mut Backlog| leaving(ROOM, backlog, &packing, &mut entrance);
+    let sent = |backlog: &mut Backlog| leaving(ROOM, backlog, &packing);
     let mut backlog = filled(&[event(), event()]);
     assert_eq!(sent(&mut backlog), [2]);
     backlog.push(1, Parcel::of(&event()));
@@ -169,38 +167,36 @@ async fn commands_wait_for_the_entrance_to_open_and_results_and_full_messages_do
 #[tokio::test(start_paused = true)]
 async fn one_opening_lets_every_route_leave_and_a_crowd_on_one_holds_up_no_other() {
     let (packing, returns) = (Packing::default(), Arc::new(Returns::default()));
-    let mut entrance = Entrance::new(&returns);
-    let crowd: Vec<_> = (0..8).map(|_| event()).collect();
-    let mut backlog = filled(&crowd);
-    assert_eq!(leaving(ROOM, &mut backlog, &packing, &mut entrance), [8]);
+    let mut backlog = Backlog::new(&returns);
+    let crowd = [(); 8].map(|()| event());
+    fill(&mut backlog, &crowd);
+    assert_eq!(leaving(ROOM, &mut backlog, &packing), [8]);
     for lone in [of_another_route(), of_another_route()] {
         backlog.push(9, lone);
     }
-    assert!(leaving(ROOM, &mut backlog, &packing, &mut entrance).is_empty());
+    assert!(leaving(ROOM, &mut backlog, &packing).is_empty());
     // Six come again, and the two of the other route are the rest of the eight.
     returns.ended(crowd.iter().map(|event| event.saga_id));
-    for event in [(); 6].map(|()| event()) {
-        backlog.push(1, Parcel::of(&event));
-    }
-    assert_eq!(leaving(ROOM, &mut backlog, &packing, &mut entrance), [2, 6]);
+    fill(&mut backlog, &[(); 6].map(|()| event()));
+    assert_eq!(leaving(ROOM, &mut backlog, &packing), [2, 6]);
     backlog.push(9, of_another_route());
-    assert!(leaving(ROOM, &mut backlog, &packing, &mut entrance).is_empty());
+    assert!(leaving(ROOM, &mut backlog, &packing).is_empty());
 }
 
 /// How long the entrance is closed if a full message of ten leaves, then some wait, and five
 /// milliseconds later so many of the first route come, ten of them as another full message.
 async fn closed_for(wait: Vec<Parcel>, come: usize) -> Duration {
-    let (packing, mut entrance) = (Packing::of(10), Entrance::default());
+    let packing = Packing::of(10);
     let mut backlog = filled(&[(); 10].map(|()| event()));
     let closed = Instant::now();
-    assert_eq!(leaving(ROOM, &mut backlog, &packing, &mut entrance), [10]);
+    assert_eq!(leaving(ROOM, &mut backlog, &packing), [10]);
     wait.into_iter().for_each(|parcel| backlog.push(9, parcel));
     advance(Duration::from_millis(5)).await;
     for _ in 0..come {
         backlog.push(1, Parcel::of(&event()));
     }
-    assert_eq!(leaving(ROOM, &mut backlog, &packing, &mut entrance), [10]);
-    entrance.opening(backlog.commands()).await;
+    assert_eq!(leaving(ROOM, &mut backlog, &packing), [10]);
+    backlog.opening().await;
     closed.elapsed()
 }
 
@@ -218,12 +214,12 @@ async fn full_messages_keep_the_entrance_closed_to_the_rest_of_their_own_route()
 
 #[tokio::test(start_paused = true)]
 async fn a_group_for_which_there_is_no_room_at_once_leaves_whole_and_closes_behind_all_of_it() {
-    let (packing, mut entrance) = (Packing::of(4), Entrance::default());
+    let packing = Packing::of(4);
     let mut backlog = filled(&[(); 9].map(|()| event()));
-    assert_eq!(leaving(2, &mut backlog, &packing, &mut entrance), [4, 4]);
-    assert_eq!(leaving(2, &mut backlog, &packing, &mut entrance), [1]);
+    assert_eq!(leaving(2, &mut backlog, &packing), [4, 4]);
+    assert_eq!(leaving(2, &mut backlog, &packing), [1]);
     let closed = Instant::now();
-    entrance.opening(backlog.commands()).await;
+    backlog.opening().await;
     assert_eq!(closed.elapsed(), Duration::from_millis(9));
 }
 
