@@ -8,8 +8,8 @@
 //!
 //! So after a group the entrance is closed, and what comes gathers, until the group is back and those
 //! who waited for it have come again ([`Returns`]): they make the next one. Nobody is held for longer
-//! than a moment, come back or not. The entrance is never closed to a message with as many events as
-//! one may have, and never by a command that came alone: who is alone with one saga after the other
+//! than a moment, come back or not. The entrance is never closed to a message that is full, by events
+//! or by bytes, and never by a command that came alone: who is alone with one saga after the other
 //! waits for nothing.
 
 use std::sync::Arc;
@@ -60,9 +60,10 @@ impl Entrance {
         Self::new(&self.returns)
     }
 
-    /// Whether a message on this route may leave. `is_full` says that no more would go into it.
-    pub(super) fn admits(&self, route: &Route, is_full: bool) -> bool {
-        route.class == Class::Event || is_full || self.closed_until.is_none()
+    /// Whether a message on this route may leave. `is_full` says whether no more would go into it, and
+    /// is only asked at the closed entrance.
+    pub(super) fn admits(&self, route: &Route, is_full: impl FnOnce() -> bool) -> bool {
+        route.class == Class::Event || self.closed_until.is_none() || is_full()
     }
 
     /// So many events left in one message, for these sagas.
@@ -153,14 +154,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn after_a_group_commands_gather_for_a_moment_and_then_leave() {
         let (mut entrance, command) = (Entrance::default(), route(Class::Command));
-        assert!(entrance.admits(&command, false));
+        assert!(entrance.admits(&command, || false));
         admit(&mut entrance, Class::Command, 4);
-        assert!(!entrance.admits(&command, false));
+        assert!(!entrance.admits(&command, || false));
         let closed = Instant::now();
         entrance.opening(1).await;
         assert_eq!(closed.elapsed(), 4 * PACE);
         entrance.open();
-        assert!(entrance.admits(&command, false));
+        assert!(entrance.admits(&command, || false));
     }
 
     #[tokio::test(start_paused = true)]
@@ -207,7 +208,7 @@ mod tests {
         let (mut entrance, command) = (Entrance::default(), route(Class::Command));
         entrance.admitted(&command, 4, sagas(4).into_iter());
         entrance.close_behind_group([&command].into_iter());
-        assert!(entrance.admits(&command, false));
+        assert!(entrance.admits(&command, || false));
         // One more leaves, and nobody waits.
         admit(&mut entrance, Class::Command, 1);
         let closed = Instant::now();
@@ -234,16 +235,16 @@ mod tests {
         let (mut entrance, command) = (Entrance::default(), route(Class::Command));
         admit(&mut entrance, Class::Command, 1);
         admit(&mut entrance, Class::Event, 100);
-        assert!(entrance.admits(&command, false));
+        assert!(entrance.admits(&command, || false));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_full_message_and_an_event_wait_for_nothing() {
         let (mut entrance, command) = (Entrance::default(), route(Class::Command));
         admit(&mut entrance, Class::Command, 100);
-        assert!(entrance.admits(&command, true));
-        assert!(entrance.admits(&route(Class::Event), false));
+        assert!(entrance.admits(&command, || true));
+        assert!(entrance.admits(&route(Class::Event), || false));
         entrance.open();
-        assert!(entrance.admits(&command, false));
+        assert!(entrance.admits(&command, || false));
     }
 }

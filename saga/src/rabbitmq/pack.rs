@@ -197,9 +197,8 @@ impl Backlog {
             return Some(seal(vec![(call, copy)]));
         }
         let admitted = self.turns.iter().position(|route| {
-            let waiting = self.routes.get(route).map_or(0, VecDeque::len);
-            let is_full = waiting >= packing.max_events_per_message;
-            self.entrance.admits(route, is_full)
+            self.entrance
+                .admits(route, || fill_a_message(&self.routes[route], packing))
         });
         let route = self.turns.remove(admitted?)?;
         let waiting = self.routes.get_mut(&route)?;
@@ -221,20 +220,27 @@ fn command_routes(routes: &VecDeque<Route>) -> impl Iterator<Item = &Route> {
     routes.iter().filter(is_command)
 }
 
+/// How many go into one message together, by number and by bytes.
+fn fitting(waiting: &VecDeque<(CallId, Parcel)>, packing: &Packing) -> usize {
+    let mut bytes = 0;
+    let fit = waiting.iter().take_while(|(_, parcel)| {
+        bytes += parcel.size() + 1;
+        bytes <= packing.max_message_bytes
+    });
+    fit.take(packing.max_events_per_message).count()
+}
+
+/// Whether the next message would be no larger if more came.
+fn fill_a_message(waiting: &VecDeque<(CallId, Parcel)>, packing: &Packing) -> bool {
+    waiting.len() >= packing.max_events_per_message || fitting(waiting, packing) < waiting.len()
+}
+
 /// At least one; one that alone is over the limit of bytes travels alone.
 fn take_one_message(
     waiting: &mut VecDeque<(CallId, Parcel)>,
     packing: &Packing,
 ) -> Vec<(CallId, Parcel)> {
-    let mut bytes = 0;
-    let fitting = waiting
-        .iter()
-        .take(packing.max_events_per_message)
-        .take_while(|(_, parcel)| {
-            bytes += parcel.size() + 1;
-            bytes <= packing.max_message_bytes
-        })
-        .count();
+    let fitting = fitting(waiting, packing);
     waiting.drain(..fitting.clamp(1, waiting.len())).collect()
 }
 

@@ -165,6 +165,30 @@ async fn commands_wait_for_the_entrance_to_open_and_results_and_full_messages_do
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_is_full_by_its_bytes_does_not_wait_for_the_entrance_either() {
+    let packing = Packing {
+        max_message_bytes: 2 * event().to_json().len() + 50,
+        ..Packing::default()
+    };
+    let mut backlog = filled(&[event(), event()]);
+    assert_eq!(leaving(ROOM, &mut backlog, &packing), [2]);
+    fill(&mut backlog, &[event(), event()]);
+    assert!(leaving(ROOM, &mut backlog, &packing).is_empty());
+    fill(&mut backlog, &[event()]);
+    assert_eq!(
+        leaving(ROOM, &mut backlog, &packing),
+        [2],
+        "one did not fit"
+    );
+    let mut large = Parcel::of(&event());
+    large.json.resize(packing.max_message_bytes, b' ');
+    let mut backlog = filled(&[event(), event()]);
+    assert_eq!(leaving(ROOM, &mut backlog, &packing), [2]);
+    backlog.push(1, large);
+    assert_eq!(leaving(ROOM, &mut backlog, &packing), [1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_opening_lets_every_route_leave_and_a_crowd_on_one_holds_up_no_other() {
     let (packing, returns) = (Packing::default(), Arc::new(Returns::default()));
     let mut backlog = Backlog::new(&returns);
