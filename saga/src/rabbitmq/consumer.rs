@@ -224,6 +224,11 @@ impl Consumer for WorkConsumer {
 /// with the connection anyway, and who misses one asks the ledger.
 pub(super) struct ReplyConsumer {
     subscription: Subscription,
+    replies: Replies,
+}
+
+/// What is taken of them so far.
+struct Replies {
     returns: Arc<Returns>,
     next_tag: u64,
 }
@@ -232,6 +237,14 @@ impl ReplyConsumer {
     pub(super) fn new(subscription: Subscription, returns: &Arc<Returns>) -> Self {
         Self {
             subscription,
+            replies: Replies::new(returns),
+        }
+    }
+}
+
+impl Replies {
+    fn new(returns: &Arc<Returns>) -> Self {
+        Self {
             returns: Arc::clone(returns),
             next_tag: 0,
         }
@@ -258,16 +271,41 @@ impl Consumer for ReplyConsumer {
         let mut deliveries = Vec::new();
         while deliveries.is_empty() {
             let message = self.subscription.next().await;
-            self.accept(&message, &mut deliveries);
+            self.replies.accept(&message, &mut deliveries);
             while deliveries.len() < max {
                 let Some(message) = self.subscription.next_ready() else {
                     break;
                 };
-                self.accept(&message, &mut deliveries);
+                self.replies.accept(&message, &mut deliveries);
             }
         }
         deliveries
     }
 
     async fn settle(&mut self, _settlements: Vec<(DeliveryTag, Settlement)>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use events::Event;
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_saga_is_back_when_its_reply_is_there() {
+        let golden = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../events/tests/golden/TicketAdded.v1.json"
+        );
+        let reply = std::fs::read(golden).unwrap();
+        let saga = Event::from_json(&reply).unwrap().saga_id;
+        let returns = Arc::new(Returns::default());
+        let mut replies = Replies::new(&returns);
+        returns.left([saga].into_iter());
+        assert!(returns.are_back(1).now_or_never().is_none());
+        let reply = lapin::message::Delivery::mock(1, "".into(), "".into(), false, reply);
+        replies.accept(&reply, &mut Vec::new());
+        assert!(returns.are_back(1).now_or_never().is_some());
+    }
 }
