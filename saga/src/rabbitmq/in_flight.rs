@@ -23,10 +23,10 @@ use super::topology::Names;
 use crate::bus::PublishError;
 
 pub(super) struct Window {
-    channel: Channel,
-    names: Names,
+    /// Hands the broker a message, which has this number.
+    send: Box<dyn Fn(u64, Pack) -> Sending + Send>,
     packing: Packing,
-    sent: FuturesUnordered<Pin<Box<dyn Future<Output = Landed> + Send>>>,
+    sent: FuturesUnordered<Sending>,
     /// When each message in flight was sent, the oldest first.
     since: BTreeMap<u64, Instant>,
     last: u64,
@@ -34,6 +34,9 @@ pub(super) struct Window {
     returned: HashSet<ShortString>,
     undecided: Vec<Landed>,
 }
+
+/// Resolves when the message has landed.
+type Sending = Pin<Box<dyn Future<Output = Landed> + Send>>;
 
 struct Landed {
     number: u64,
@@ -79,16 +82,39 @@ impl Window {
         channel
             .confirm_select(ConfirmSelectOptions::default())
             .await?;
-        Ok(Self {
-            channel,
-            names: settings.names.clone(),
-            packing: settings.packing,
+        let names = settings.names.clone();
+        let to_broker = move |number, pack: Pack| -> Sending {
+            let (exchange, key) = destination(&names, &pack.address);
+            Box::pin(send(channel.clone(), number, exchange, key, pack))
+        };
+        Ok(Self::sending(to_broker, settings.packing))
+    }
+
+    fn sending(send: impl Fn(u64, Pack) -> Sending + Send + 'static, packing: Packing) -> Self {
+        Self {
+            send: Box::new(send),
+            packing,
             sent: FuturesUnordered::new(),
             since: BTreeMap::new(),
             last: 0,
             returned: HashSet::new(),
             undecided: Vec::new(),
-        })
+        }
+    }
+
+    /// To a broker that confirms whatever it gets.
+    #[cfg(test)]
+    pub(super) fn confirming(packing: Packing) -> Self {
+        let confirm = |number, pack: Pack| -> Sending {
+            Box::pin(std::future::ready(Landed {
+                number,
+                message_id: None,
+                to: String::new(),
+                calls: pack.calls,
+                confirmation: Ok(Confirmation::Ack(None)),
+            }))
+        };
+        Self::sending(confirm, packing)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -106,17 +132,7 @@ impl Window {
             metrics::histogram!("saga_message_events").record(events as f64);
             self.last += 1;
             self.since.insert(self.last, Instant::now());
-            let (exchange, key) = self.destination(&pack.address);
-            let channel = self.channel.clone();
-            let sending = send(channel, self.last, exchange, key, pack);
-            self.sent.push(Box::pin(sending));
-        }
-    }
-
-    fn destination(&self, address: &Address) -> (String, String) {
-        match address {
-            Address::Route(route) => (self.names.front(route.class), route.key.to_string()),
-            Address::Queue { exchange, key } => (exchange.clone(), key.clone()),
+            self.sent.push((self.send)(self.last, pack));
         }
     }
 
@@ -186,6 +202,14 @@ impl Landed {
             calls: self.calls,
             outcome,
         }
+    }
+}
+
+/// Exchange and key.
+fn destination(names: &Names, address: &Address) -> (String, String) {
+    match address {
+        Address::Route(route) => (names.front(route.class), route.key.to_string()),
+        Address::Queue { exchange, key } => (exchange.clone(), key.clone()),
     }
 }
 

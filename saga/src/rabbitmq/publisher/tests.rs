@@ -43,3 +43,18 @@ async fn a_group_that_was_refused_closes_the_entrance_to_nobody() {
     hand_over(&publisher, &mut task, 1);
     assert_eq!(task.pending.backlog.leave(room, &packing).len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_that_closes_holds_nobody_at_the_entrance() {
+    let (publisher, mut task) = publisher();
+    let mut window = Window::confirming(Packing::default());
+    let since = Instant::now();
+    // A group, which closes the entrance, and one that comes to it.
+    for number in [2, 1] {
+        let publishing = publisher.publish(commands(number));
+        let publishing = async { tokio::join!(publishing, task.flush(&mut window)) };
+        let published = tokio::time::timeout(FLUSH_LIMIT, publishing).await;
+        published.unwrap().0.unwrap();
+    }
+    assert_eq!(since.elapsed(), Duration::ZERO);
+}
