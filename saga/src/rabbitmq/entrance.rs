@@ -132,6 +132,7 @@ impl Entrance {
 mod tests {
     use futures_util::FutureExt;
 
+    use super::super::returns::GRACE;
     use super::*;
 
     fn route(class: Class) -> Route {
@@ -198,8 +199,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(2)).await;
             returns.ended(group.into_iter());
         });
-        assert!(closed.elapsed() > Duration::from_millis(2));
-        assert!(closed.elapsed() < PACE_LIMIT);
+        assert_eq!(closed.elapsed(), Duration::from_millis(2) + GRACE);
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,9 +9,9 @@ use events::SagaId;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// How long callers of the gateway need to come again. Those who have not by then may never, and the
-/// others wait no longer for them.
-const GRACE: Duration = Duration::from_millis(5);
+/// How long the others wait for those who have not come again, who may never. A compromise:
+/// callers of the gateway need 2 to 7 ms, and whoever waits here loses what the slow ones gain.
+pub(super) const GRACE: Duration = Duration::from_millis(5);
 
 /// Shared by the consumer of replies, which sees sagas end, and the entrance.
 #[derive(Debug, Default)]
