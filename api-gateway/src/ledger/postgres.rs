@@ -4,8 +4,8 @@
 //!
 //! The commit does not wait for the disk. Should the server crash and lose it, cursor and rows are
 //! together what they were before, and the journal is read again from there. A statement that is
-//! given up because it is not answered may still be carried out: then the cursor has moved, and the
-//! next attempt finds that.
+//! given up because it is not answered may still be carried out: then the next attempt finds that the
+//! cursor has moved or, where sagas are held and it did not, that its new rows are there already.
 
 use std::sync::LazyLock;
 

@@ -31,7 +31,7 @@ pub(super) fn compressed(json: &[u8]) -> Option<Vec<u8>> {
     let start = HEADER.len() + size_of::<u32>();
     let mut frame = vec![0; start + get_maximum_output_size(json.len())];
     let size = compress_into(json, &mut frame[start..]).ok()?;
-    if size >= json.len() {
+    if start + size + END.len() >= json.len() {
         return None;
     }
     frame[..HEADER.len()].copy_from_slice(&HEADER);

@@ -107,7 +107,7 @@ impl WorkConsumer {
         let Some(tag) = self.suspect else {
             return;
         };
-        if let Some((pack, _)) = self.in_hand.event(tag) {
+        if let Some(pack) = self.in_hand.message(tag) {
             let queue = self.subscription.queue();
             let copies = split(pack, queue);
             let events = copies.len();
@@ -163,17 +163,30 @@ impl WorkConsumer {
         }
     }
 
-    fn copy(&self, tag: DeliveryTag, to: Address, failure: &str) -> Option<Parcel> {
-        let (delivery, json) = self.in_hand.event(tag)?;
-        let failed = Failed {
-            delivery,
-            json,
-            service: self.service,
-            failure,
-            at: Timestamp::now(),
-        };
-        Some(failed.copy_to(to))
+    /// The events that are still in hand, and a copy of each.
+    fn copies(&self, failed: Vec<Unhandled>) -> (Vec<DeliveryTag>, Vec<Parcel>) {
+        let tags: Vec<_> = failed.iter().map(|event| event.tag).collect();
+        let events = self.in_hand.events(tags.into_iter());
+        let copies = failed.into_iter().zip(events).filter_map(|(of, event)| {
+            let (delivery, json) = event?;
+            let failed = Failed {
+                delivery,
+                json,
+                service: self.service,
+                failure: &of.failure,
+                at: Timestamp::now(),
+            };
+            Some((of.tag, failed.copy_to(of.to)))
+        });
+        copies.unzip()
     }
+}
+
+/// An event that goes to a retry tier or a dead-letter queue.
+struct Unhandled {
+    tag: DeliveryTag,
+    to: Address,
+    failure: String,
 }
 
 #[async_trait]
@@ -198,7 +211,7 @@ impl Consumer for WorkConsumer {
 
     async fn settle(&mut self, settlements: Vec<(DeliveryTag, Settlement)>) {
         self.forget_what_was_taken_back();
-        let (mut originals, mut copies) = (Vec::new(), Vec::new());
+        let mut failed = Vec::new();
         for (tag, settlement) in settlements {
             let (to, failure) = match settlement {
                 Settlement::Done => {
@@ -208,12 +221,10 @@ impl Consumer for WorkConsumer {
                 Settlement::Retry { after, failure } => (self.tier(after), failure),
                 Settlement::DeadLetter { failure } => (self.parking(), failure),
             };
-            if let Some(copy) = self.copy(tag, to, &failure) {
-                originals.push(tag);
-                copies.push(copy);
-            }
+            failed.push(Unhandled { tag, to, failure });
         }
         self.acknowledge();
+        let (originals, copies) = self.copies(failed);
         if !originals.is_empty() {
             self.publish_then_settle(&originals, copies).await;
         }

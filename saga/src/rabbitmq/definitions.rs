@@ -35,13 +35,15 @@ pub fn definitions(namespace: &str, vhost: &str, delays: &[Duration], part: Part
         definitions["queues"] = all(&topology.queues, |it| queue(it, vhost));
         definitions["bindings"] = all(&topology.bindings, |it| binding(it, vhost));
     }
-    let roles = Role::with_users();
+    let users = Role::with_users();
     if part != Part::Topology {
-        let permission = |role: &Role| permission(*role, &names, delays, vhost);
-        definitions["permissions"] = all(&roles, permission);
+        definitions["permissions"] = all(&users, |(role, user)| {
+            let rights = Rights::of(*role, &names, delays);
+            permission(&names.user(user), &rights, vhost)
+        });
     }
     if part == Part::All {
-        definitions["users"] = all(&roles, |role| user(*role, &names));
+        definitions["users"] = all(&users, |(_, user)| passwordless(&names.user(user)));
     }
     definitions
 }
@@ -98,15 +100,14 @@ fn binding(binding: &Binding, vhost: &str) -> Value {
     })
 }
 
-/// The users have no password, and cannot log in before they are given one.
-fn user(role: Role, names: &Names) -> Value {
-    json!({"name": names.user(role.name()), "password_hash": "", "tags": []})
+/// A user who cannot log in before it is given a password.
+fn passwordless(user: &str) -> Value {
+    json!({"name": user, "password_hash": "", "tags": []})
 }
 
-fn permission(role: Role, names: &Names, delays: &[Duration], vhost: &str) -> Value {
-    let rights = Rights::of(role, names, delays);
+fn permission(user: &str, rights: &Rights, vhost: &str) -> Value {
     json!({
-        "user": names.user(role.name()),
+        "user": user,
         "vhost": vhost,
         "configure": any_of(&rights.configure),
         "write": any_of(&rights.write),

@@ -60,12 +60,28 @@ impl InHand {
         (!is_settled).then_some((message, place))
     }
 
-    /// The message that brought the event, and the event's JSON.
-    pub(super) fn event(&self, tag: DeliveryTag) -> Option<(&Delivery, &[u8])> {
-        let (message, place) = self.find(tag)?;
-        let delivery = &self.messages[message].delivery;
-        let json = take_apart(&delivery.data).get(place).copied()?;
-        Some((delivery, json))
+    /// For each event the message that brought it, and the event's JSON. A message is taken apart once
+    /// for all of its events that stand side by side.
+    pub(super) fn events(
+        &self,
+        tags: impl Iterator<Item = DeliveryTag>,
+    ) -> impl Iterator<Item = Option<(&Delivery, &[u8])>> {
+        let mut apart = None;
+        tags.map(move |tag| {
+            let (message, place) = self.find(tag)?;
+            let delivery = &self.messages[message].delivery;
+            let (_, events) = match apart.take() {
+                Some((last, events)) if last == message => apart.insert((last, events)),
+                _ => apart.insert((message, take_apart(&delivery.data))),
+            };
+            Some((delivery, *events.get(place)?))
+        })
+    }
+
+    /// The message that brought the event, unless it is settled or forgotten.
+    pub(super) fn message(&self, tag: DeliveryTag) -> Option<&Delivery> {
+        let (message, _) = self.find(tag)?;
+        Some(&self.messages[message].delivery)
     }
 
     pub(super) fn settle(&mut self, tag: DeliveryTag) {
@@ -167,14 +183,26 @@ mod tests {
         in_hand.forget();
         let again = in_hand.take(message(1), 3);
         assert_eq!(settle(&mut in_hand, &tags), []);
-        assert!(in_hand.event(tags[4]).is_none());
+        assert!(in_hand.message(tags[4]).is_none());
         assert!(!tags.contains(&again));
     }
 
     #[test]
-    fn an_event_is_found_with_its_letters() {
-        let (in_hand, tags) = nine();
-        let (delivery, json) = in_hand.event(tags[4]).unwrap();
-        assert_eq!((delivery.delivery_tag, json), (12, &br#"{"n":1}"#[..]));
+    fn each_event_is_found_with_its_letters() {
+        let (mut in_hand, tags) = nine();
+        in_hand.settle(tags[3]);
+        let asked = [tags[4], tags[5], tags[0], tags[3], tags[8]];
+        let found = in_hand.events(asked.into_iter()).map(|event| {
+            let (delivery, json) = event?;
+            Some((delivery.delivery_tag, json))
+        });
+        let expected: [Option<(u64, &[u8])>; 5] = [
+            Some((12, br#"{"n":1}"#)),
+            Some((12, br#"{"n":2}"#)),
+            Some((11, br#"{"n":0}"#)),
+            None,
+            Some((13, br#"{"n":2}"#)),
+        ];
+        assert_eq!(found.collect::<Vec<_>>(), expected);
     }
 }

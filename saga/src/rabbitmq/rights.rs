@@ -40,23 +40,15 @@ pub(super) enum Name {
 const DEFAULT_EXCHANGE: &str = "amq.default";
 
 impl Role {
-    /// The roles that have a user each.
-    pub(super) fn with_users() -> Vec<Self> {
+    /// The roles that have a user each, and what it is called.
+    pub(super) fn with_users() -> Vec<(Self, &'static str)> {
         let mut participants: Vec<Service> =
             choreography::steps().map(|step| step.service).collect();
         participants.sort_by_key(|service| service.0);
         participants.dedup();
-        let participants = participants.into_iter().map(Self::Service);
-        let others = [Self::Service(API_GATEWAY), Self::Operator];
-        others.into_iter().chain(participants).collect()
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::All => "all",
-            Self::Service(Service(name)) => name,
-            Self::Operator => "operator",
-        }
+        let services = [API_GATEWAY].into_iter().chain(participants);
+        let services = services.map(|service| (Self::Service(service), service.0));
+        services.chain([(Self::Operator, "operator")]).collect()
     }
 }
 
@@ -64,7 +56,7 @@ impl Rights {
     pub(super) fn of(role: Role, names: &Names, delays: &[Duration]) -> Self {
         match role {
             Role::All => (Role::with_users().into_iter())
-                .map(|role| Self::of(role, names, delays))
+                .map(|(role, _)| Self::of(role, names, delays))
                 .fold(Self::default(), Self::and),
             Role::Service(API_GATEWAY) => gateway(names).and(operator(names, delays)),
             Role::Service(service) => participant(service, names, delays),
@@ -162,7 +154,7 @@ mod tests {
         let everything = exchanges.chain(topology.queues.iter().map(|it| &it.name));
         let rights = Role::with_users().into_iter();
         let rights: Vec<_> = rights
-            .map(|role| Rights::of(role, &names, &delays))
+            .map(|(role, _)| Rights::of(role, &names, &delays))
             .collect();
         for name in everything {
             assert!(rights.iter().any(|rights| rights.touch(name)), "{name}");
@@ -173,7 +165,7 @@ mod tests {
     fn a_participant_touches_its_own_work_and_no_other_s() {
         let names = Names::new("");
         for step in choreography::steps() {
-            for role in Role::with_users() {
+            for (role, _) in Role::with_users() {
                 let touches = Rights::of(role, &names, &[]).touch(&names.work(step));
                 assert_eq!(touches, role == Role::Service(step.service), "{role:?}");
             }
